@@ -1,0 +1,118 @@
+"""What a driver of a power device must offer, and what the base does for all of them.
+
+A driver states facts about its device; timeout, one repeat, locking and validation sit here.
+Constructors store, ``open()`` connects, ``close()`` is safe twice, ``make_safe()`` is its own method.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the device says it is."""
+
+    maker: str
+    model: str
+    serial_number: str
+    firmware: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One exchange's values. ``None`` is missing. Times are ``time.monotonic()`` and UTC seconds.
+
+    Positive current charges the battery. ``began_s`` is the beginning of the exchange (age counts
+    from it), ``time_us`` the UTC middle of the exchange that read the voltage.
+    """
+
+    voltage_v: float | None
+    current_a: float | None
+    power_w: float | None
+    began_s: float
+    time_us: int
+    extended: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the device shall do; the same fields as the interpreter's set point."""
+
+    mode: Literal["off", "cc", "cv", "cp", "cr"]
+    direction: Literal["charge", "discharge", "both"] = "both"
+    current_a: float | None = None
+    voltage_v: float | None = None
+    power_w: float | None = None
+    resistance_ohm: float | None = None
+    voltage_max_v: float | None = None
+    voltage_min_v: float | None = None
+    charge_current_max_a: float = 0.0
+    discharge_current_max_a: float = 0.0
+
+
+@dataclass(frozen=True)
+class Protections:
+    """The device's own trips, set between our trip and the absolute limit (safety.md rule 3).
+
+    ``None`` = leave the device's own maximum. Currents are magnitudes.
+    """
+
+    voltage_max_v: float | None = None
+    voltage_min_v: float | None = None
+    charge_current_max_a: float | None = None
+    discharge_current_max_a: float | None = None
+    power_max_w: float | None = None
+
+
+class PowerDevice(ABC):
+    """A device that can move current through the cell.
+
+    All methods may raise the errors of ``cycler_unit.drivers.errors``: ``DeviceLost`` (the link
+    does not answer: retry by reopening), ``DeviceRefused`` (echo differs after one repeat: do not
+    retry), ``DeviceFault`` (the device reports an error of its own).
+    """
+
+    kind: str = ""
+
+    def __init__(self, link: dict[str, Any], *, name: str = "") -> None:
+        self.link = link
+        self.name = name
+
+    @abstractmethod
+    def open(self) -> Identity:
+        """Connect, send off first, confirm it by reading back, identify."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect; safe twice; never raises."""
+
+    @abstractmethod
+    def make_safe(self) -> None:
+        """Switch the output off; works also when remote control was lost."""
+
+    @abstractmethod
+    def read(self) -> Measured:
+        """Read voltage and current by one command where the device has it."""
+
+    @abstractmethod
+    def apply(self, target: Target) -> None:
+        """Set the device to ``target`` and confirm every set point by its echo.
+
+        Order matters: bounds before the output goes on; see each driver. ``mode='off'`` is
+        ``make_safe()``.
+        """
+
+    @abstractmethod
+    def output_is_on(self) -> bool:
+        """Ask the device whether its output is on."""
+
+    @abstractmethod
+    def protect(self, protections: Protections) -> Protections:
+        """Write the device's own protections, read them back, return what the device holds."""
+
+    @abstractmethod
+    def fault(self) -> str | None:
+        """Ask for the device's own error state: None, or its cause in words."""
