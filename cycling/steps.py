@@ -19,7 +19,7 @@ class Model(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Base of all parts of a profile: fields by keyword, defaults left out of the text."""
 
 
-class Goto(Model):
+class Goto(Model, kw_only=True):
     """Where an end leads: the step with this unique label at its own or an outer level."""
 
     goto: str
@@ -28,7 +28,7 @@ class Goto(Model):
 Then = Literal["next", "exit_group", "stop", "fail"] | Goto
 
 
-class Capacity(Model):
+class Capacity(Model, kw_only=True):
     """What C-rates refer to. ``ah`` for ``given``; ``experiment`` (UUID) for ``measured``."""
 
     basis: Literal["nominal", "given", "measured"] = "nominal"
@@ -36,7 +36,7 @@ class Capacity(Model):
     experiment: str | None = None
 
 
-class Record(Model):
+class Record(Model, kw_only=True):
     """When a reading becomes a sample; several reasons for one reading make one row."""
 
     every_s: float = 1.0
@@ -47,7 +47,7 @@ class Record(Model):
     burst: list[tuple[float, float]] = []
 
 
-class MeasureLimit(Model):
+class MeasureLimit(Model, kw_only=True):
     """A limit on an extended measure, by the station's name for it."""
 
     name: str
@@ -58,7 +58,7 @@ class MeasureLimit(Model):
     when: Literal["always", "current"] = "always"
 
 
-class Safety(Model):
+class Safety(Model, kw_only=True):
     """Limits of the profile or of one step, intersected with all others, never wider."""
 
     v_max_v: float | None = None
@@ -75,7 +75,7 @@ class Safety(Model):
     measures: list[MeasureLimit] = []
 
 
-class Stop(Model):
+class Stop(Model, kw_only=True):
     """Normal end of the whole test; acts when a cycle ends unless ``when`` is ``now``."""
 
     capacity_percent: float | None = None
@@ -88,14 +88,14 @@ class Stop(Model):
     when: Literal["end of cycle", "now"] = "end of cycle"
 
 
-class Clip(Model):
+class Clip(Model, kw_only=True):
     """Voltages that the device holds while the step goes on."""
 
     v_min_v: float | None = None
     v_max_v: float | None = None
 
 
-class Store(Model):
+class Store(Model, kw_only=True):
     """Keep a result of the step under a name; outside [min_rel, max_rel] x capacity fails."""
 
     name: str
@@ -104,7 +104,7 @@ class Store(Model):
     max_rel: float
 
 
-class End(Model):
+class End(Model, kw_only=True):
     """One way in which a step ends; the first met in the list wins."""
 
     quantity: str
@@ -117,7 +117,7 @@ class End(Model):
     then: Then = "next"
 
 
-class Step(Model, tag_field="kind"):
+class Step(Model, tag_field="kind", kw_only=True):
     """What all steps share."""
 
     id: str | None = None
@@ -137,13 +137,13 @@ class Step(Model, tag_field="kind"):
     end: list[End] = []
 
 
-class Rest(Step, tag="rest"):
+class Rest(Step, tag="rest", kw_only=True):
     """Output off; ``isolate`` opens the station's isolator."""
 
     isolate: bool = False
 
 
-class CC(Step, tag="cc"):
+class CC(Step, tag="cc", kw_only=True):
     """Constant current: ``current_a`` or ``rate``."""
 
     current_a: float | None = None
@@ -151,7 +151,7 @@ class CC(Step, tag="cc"):
     clip: Clip | None = None
 
 
-class CV(Step, tag="cv"):
+class CV(Step, tag="cv", kw_only=True):
     """Constant voltage with a required compliance current (magnitude)."""
 
     voltage_v: float
@@ -159,7 +159,7 @@ class CV(Step, tag="cv"):
     rate_max: str | None = None
 
 
-class CCCV(Step, tag="cccv"):
+class CCCV(Step, tag="cccv", kw_only=True):
     """Constant current until the voltage is reached, then constant voltage; one step."""
 
     voltage_v: float
@@ -167,7 +167,7 @@ class CCCV(Step, tag="cccv"):
     rate: str | None = None
 
 
-class CP(Step, tag="cp"):
+class CP(Step, tag="cp", kw_only=True):
     """Constant power, positive charges."""
 
     power_w: float
@@ -175,21 +175,21 @@ class CP(Step, tag="cp"):
     clip: Clip | None = None
 
 
-class CR(Step, tag="cr"):
+class CR(Step, tag="cr", kw_only=True):
     """Constant resistance in the given direction."""
 
     resistance_ohm: float
     current_max_a: float
 
 
-class Table(Model):
+class Table(Model, kw_only=True):
     """A drive table kept beside the profile, named with its content's SHA-256."""
 
     name: str
     sha256: str
 
 
-class Drive(Step, tag="drive"):
+class Drive(Step, tag="drive", kw_only=True):
     """A list of set points over time; ends by itself after ``repeat`` passes."""
 
     of: Literal["current", "power", "voltage", "rate"]
@@ -201,7 +201,7 @@ class Drive(Step, tag="drive"):
     clip: Clip | None = None
 
 
-class Scan(Step, tag="scan"):
+class Scan(Step, tag="scan", kw_only=True):
     """A voltage ramp from one voltage to another."""
 
     from_v: float
@@ -210,7 +210,7 @@ class Scan(Step, tag="scan"):
     current_max_a: float
 
 
-class EIS(Step, tag="eis"):
+class EIS(Step, tag="eis", kw_only=True):
     """Impedance spectroscopy, only on stations with a device that can."""
 
     mode: str
@@ -220,7 +220,7 @@ class EIS(Step, tag="eis"):
     per_decade: int
 
 
-class WaitMeasure(Model):
+class WaitMeasure(Model, kw_only=True):
     """A condition on an extended measure."""
 
     name: str
@@ -229,7 +229,7 @@ class WaitMeasure(Model):
     hold_s: float = 0.0
 
 
-class WaitFor(Step, tag="wait_for"):
+class WaitFor(Step, tag="wait_for", kw_only=True):
     """Wait until a time, a temperature, a measure or an operator; needs a ``time_s`` end."""
 
     start_time: str | None = None
@@ -238,13 +238,13 @@ class WaitFor(Step, tag="wait_for"):
     operator: str | None = None
 
 
-class Note(Step, tag="note"):
+class Note(Step, tag="note", kw_only=True):
     """A remark for the event list; ends at once."""
 
     text: str
 
 
-class Group(Step, tag="group"):
+class Group(Step, tag="group", kw_only=True):
     """Steps repeated ``count`` times; ``is_cycle`` makes each round one cycle."""
 
     count: int = 1
@@ -255,7 +255,7 @@ class Group(Step, tag="group"):
 AnyStep = Rest | CC | CV | CCCV | CP | CR | Drive | Scan | EIS | WaitFor | Note | Group
 
 
-class Origin(Model):
+class Origin(Model, kw_only=True):
     """Where an imported profile came from."""
 
     format: str
@@ -264,7 +264,7 @@ class Origin(Model):
     losses: list[str] = []
 
 
-class Profile(Model):
+class Profile(Model, kw_only=True):
     """An ordered list of steps with its recording, safety and stopping rules."""
 
     name: str

@@ -19,7 +19,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all messages."""
 
 
-class RegisterAsk(Message):
+class RegisterAsk(Message, frozen=True, kw_only=True):
     """Unit asks to be known; ``token`` is one-time, ``password`` is the unit's own."""
 
     kind: Literal["discover", "request"]
@@ -33,7 +33,7 @@ class RegisterAsk(Message):
     password: str | None = None
 
 
-class RegisterAnswer(Message):
+class RegisterAnswer(Message, frozen=True, kw_only=True):
     """Manager's answer; never carries a secret."""
 
     kind: Literal["offer", "ack", "pending", "refused"]
@@ -41,7 +41,7 @@ class RegisterAnswer(Message):
     reason: str | None = None
 
 
-class Presence(Message):
+class Presence(Message, frozen=True, kw_only=True):
     """Retained, and the unit's last will with ``online`` false. ``connection`` is fresh per connect."""
 
     online: bool
@@ -51,7 +51,7 @@ class Presence(Message):
     since: str
 
 
-class StationReading(Message):
+class StationReading(Message, frozen=True, kw_only=True):
     """Latest values of a station; None means missing."""
 
     voltage_v: float | None = None
@@ -59,7 +59,7 @@ class StationReading(Message):
     temperature_c: float | None = None
 
 
-class StationBeat(Message):
+class StationBeat(Message, frozen=True, kw_only=True):
     """One station in a heartbeat.
 
     ``state``: idle, manual, running, paused, tripped, unsafe. ``alarm`` is the UUID of the latch.
@@ -76,7 +76,7 @@ class StationBeat(Message):
     detail: str | None = None
 
 
-class Heartbeat(Message):
+class Heartbeat(Message, frozen=True, kw_only=True):
     """Every 5 s, QoS 0. Times are ISO 8601 UTC on the unit's own clock."""
 
     sent_at: str
@@ -90,7 +90,7 @@ class Heartbeat(Message):
     dropped_messages: int = 0
 
 
-class ReportedDevice(Message):
+class ReportedDevice(Message, frozen=True, kw_only=True):
     """A device found on a unit; ``link`` are its link settings, ``model`` a catalogue key."""
 
     model: str
@@ -101,7 +101,7 @@ class ReportedDevice(Message):
     link: dict[str, Any] = {}
 
 
-class DeviceReport(Message):
+class DeviceReport(Message, frozen=True, kw_only=True):
     """Retained. ``kinds`` carries catalogue entries that the site may not know."""
 
     scanned_at: str
@@ -134,7 +134,7 @@ CommandKind = Literal[
 STOPS: frozenset[str] = frozenset({"experiment.stop", "station.stop_all", "device.off"})
 
 
-class Command(Message):
+class Command(Message, frozen=True, kw_only=True):
     """One order to a unit, never retained. ``args`` is one of the structs below, by ``kind``."""
 
     id: str
@@ -146,7 +146,7 @@ class Command(Message):
     issued_by: str = ""
 
 
-class Reply(Message):
+class Reply(Message, frozen=True, kw_only=True):
     """The unit's answer to one command."""
 
     command: str
@@ -155,7 +155,7 @@ class Reply(Message):
     reason: str | None = None
 
 
-class SampleBatch(Message):
+class SampleBatch(Message, frozen=True, kw_only=True):
     """Equal-length columns keyed by name; ``seq`` of row i is ``first_seq + i``."""
 
     experiment: str
@@ -164,7 +164,7 @@ class SampleBatch(Message):
     columns: dict[str, list[Any]]
 
 
-class Event(Message):
+class Event(Message, frozen=True, kw_only=True):
     """One event. ``detail`` by kind:
 
     status: ``{status, end_reason?, last_seq?}``; step: a step row (``row``) or ``{entered}``;
@@ -180,7 +180,7 @@ class Event(Message):
     detail: dict[str, Any] = {}
 
 
-class EventBatch(Message):
+class EventBatch(Message, frozen=True, kw_only=True):
     """Events in order; key of event i is (unit, spool, first_seq + i)."""
 
     spool: str
@@ -188,7 +188,7 @@ class EventBatch(Message):
     events: list[Event]
 
 
-class AckedSamples(Message):
+class AckedSamples(Message, frozen=True, kw_only=True):
     """Rows ``first_seq`` to ``first_seq + count - 1`` are in the database."""
 
     experiment: str
@@ -196,7 +196,7 @@ class AckedSamples(Message):
     count: int
 
 
-class RejectedSamples(Message):
+class RejectedSamples(Message, frozen=True, kw_only=True):
     """A batch that can never be stored, and why."""
 
     experiment: str
@@ -205,14 +205,14 @@ class RejectedSamples(Message):
     reason: str
 
 
-class AckedEvents(Message):
+class AckedEvents(Message, frozen=True, kw_only=True):
     """Events up to and including ``through`` of this spool are in the database."""
 
     spool: str
     through: int
 
 
-class Ack(Message):
+class Ack(Message, frozen=True, kw_only=True):
     """Manager to unit: contact, clock and what is safely stored."""
 
     heard_sent_at: str | None = None
@@ -225,7 +225,7 @@ class Ack(Message):
 # --- arguments of the commands ------------------------------------------------------------------
 
 
-class StationDevice(Message):
+class StationDevice(Message, frozen=True, kw_only=True):
     """One device of a station. ``role``: power, meter, bms, flow, isolator, auxiliary."""
 
     device: str
@@ -236,7 +236,7 @@ class StationDevice(Message):
     name: str = ""
 
 
-class StationMeasure(Message):
+class StationMeasure(Message, frozen=True, kw_only=True):
     """A measure of a device under the name the station gives it (``temperature_c`` is the cell's)."""
 
     device: str
@@ -244,7 +244,7 @@ class StationMeasure(Message):
     name: str
 
 
-class StationConfigure(Message):
+class StationConfigure(Message, frozen=True, kw_only=True):
     """A whole station at one version; applied only when idle."""
 
     station: str
@@ -259,20 +259,20 @@ class StationConfigure(Message):
     retired: bool = False
 
 
-class StationAcknowledge(Message):
+class StationAcknowledge(Message, frozen=True, kw_only=True):
     """Release the latch of the alarm with this UUID."""
 
     station: str
     alarm: str
 
 
-class StationStopAll(Message):
+class StationStopAll(Message, frozen=True, kw_only=True):
     """Stop these stations; empty means all of the unit."""
 
     stations: list[str] = []
 
 
-class BatteryRef(Message):
+class BatteryRef(Message, frozen=True, kw_only=True):
     """The battery as the unit needs it for the wiring check (safety.md rule 4)."""
 
     battery: str
@@ -284,7 +284,7 @@ class BatteryRef(Message):
     rest_voltage_confirmed: bool = False
 
 
-class ExperimentStart(Message):
+class ExperimentStart(Message, frozen=True, kw_only=True):
     """Everything the unit needs to run alone."""
 
     experiment: str
@@ -304,14 +304,14 @@ class ExperimentStart(Message):
     resume_within_s: float = 3600.0
 
 
-class ExperimentRef(Message):
+class ExperimentRef(Message, frozen=True, kw_only=True):
     """Pause, resume and skip name their experiment."""
 
     experiment: str
     person: str = ""
 
 
-class ExperimentStop(Message):
+class ExperimentStop(Message, frozen=True, kw_only=True):
     """Stop names its experiment, so that a late one cannot hit the next."""
 
     experiment: str
@@ -320,7 +320,7 @@ class ExperimentStop(Message):
     person: str = ""
 
 
-class Detect(Message):
+class Detect(Message, frozen=True, kw_only=True):
     """Scan for devices."""
 
     links: list[str] = []
