@@ -20,6 +20,11 @@ class Identity:
     serial_number: str
     firmware: str
 
+    @property
+    def text(self) -> str:
+        """Return the identity as one line, as the catalogue's patterns expect it."""
+        return f"{self.maker}, {self.model}, {self.serial_number}, {self.firmware}"
+
 
 @dataclass(frozen=True)
 class Measured:
