@@ -1,0 +1,80 @@
+"""Log set-up of the unit and the manager: one event a line, as ``key=value`` text or JSON.
+
+``CELLYARD_LOG`` is a level, or levels by logger: ``INFO,mn_manager=DEBUG,cycler_unit.link=WARNING``.
+``CELLYARD_LOG_FORMAT`` is ``text`` or ``json``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class BadLogSetting(ValueError):
+    """A log setting cannot be used; the text names the setting and what is allowed."""
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-02T03:04:05.678Z INFO mn_manager event=started ...``; a traceback follows indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{_stamp(record)} {record.levelname} {record.name} {_one_line(record.getMessage())}"
+        if record.exc_info:
+            line += "\n    " + self.formatException(record.exc_info).replace("\n", "\n    ")
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, with the traceback inside."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "at": _stamp(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def set_up(environ: Mapping[str, str] = os.environ) -> None:
+    """Send every logger to standard error as the environment says; raises :class:`BadLogSetting`."""
+    form = environ.get("CELLYARD_LOG_FORMAT", "text")
+    if form not in ("text", "json"):
+        raise BadLogSetting(f"CELLYARD_LOG_FORMAT={form}: allowed are text and json")
+    levels = parse_levels(environ.get("CELLYARD_LOG", "INFO"))
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    logging.basicConfig(handlers=[handler], level=levels.pop("", "INFO"), force=True)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def parse_levels(text: str) -> dict[str, str]:
+    """Return logger name → level; the key ``""`` is the level of all others."""
+    levels: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, level = part.rpartition("=")
+        if level.upper() not in LEVELS:
+            raise BadLogSetting(
+                f"CELLYARD_LOG={text}: {level!r} is no level; allowed are {', '.join(LEVELS)}"
+            )
+        levels[name.strip()] = level.upper()
+    return levels
+
+
+def _stamp(record: logging.LogRecord) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+
+
+def _one_line(text: str) -> str:
+    # What a stranger sent must not be able to forge a second log line.
+    return text.replace("\r", "\\r").replace("\n", "\\n")
