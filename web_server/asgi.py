@@ -1,0 +1,8 @@
+"""Entry point of gunicorn: the site as an ASGI application."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "web_server.settings")
+application = get_asgi_application()

@@ -1,0 +1,1 @@
+"""Small framework parts that several apps share, each under the noun it is about."""
