@@ -1,0 +1,87 @@
+// Keys of tables: j k x Enter / ; selection for bulk acts; chosen columns, remembered per person.
+import { tick } from "./clock.js";
+
+const typing = (target) => target.closest("input, textarea, select, [contenteditable], dialog[open]");
+const rows = () => [...document.querySelectorAll("#rows tbody tr[data-row], #rows .tile[data-row]")];
+let cursor = -1;
+
+function move(by) {
+  const all = rows();
+  if (!all.length) return;
+  all[cursor]?.classList.remove("cursor");
+  cursor = Math.max(0, Math.min(all.length - 1, cursor + by));
+  all[cursor].classList.add("cursor");
+  all[cursor].scrollIntoView({ block: "nearest" });
+  all[cursor].querySelector("a[href]")?.focus({ preventScroll: true });
+}
+
+function select() {
+  const box = rows()[cursor]?.querySelector("input[type=checkbox]");
+  if (!box) return;
+  box.checked = !box.checked;
+  box.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+const GO = { m: "/", e: "/experiments/", b: "/batteries/", p: "/profiles/", a: "/alarms/", s: "/stations/", u: "/units/" };
+let going = 0;
+
+function key(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+  if (Date.now() - going < 1200 && GO[event.key]) { location.href = GO[event.key]; return; }
+  going = event.key === "g" ? Date.now() : 0;
+  const acts = {
+    j: () => move(1), k: () => move(-1), x: select,
+    "/": () => document.querySelector("input[type=search]")?.focus(),
+    "?": () => document.getElementById("keys")?.showModal(),
+    n: () => document.querySelector("a[data-new]")?.click(),
+    Enter: () => !event.target.closest("a, button, summary") && rows()[cursor]?.querySelector("a[href]")?.click(),
+  };
+  if (!acts[event.key]) return;
+  if (event.key !== "Enter") event.preventDefault();
+  acts[event.key]();
+}
+
+function picked() {
+  const boxes = [...document.querySelectorAll("#rows td.pick input, #rows .pick input")];
+  const chosen = boxes.filter((box) => box.checked);
+  for (const box of boxes) box.closest("tr")?.setAttribute("aria-selected", String(box.checked));
+  const bulk = document.querySelector(".bulk");
+  if (!bulk) return;
+  bulk.classList.toggle("on", chosen.length > 0);
+  bulk.querySelector("[data-chosen]").textContent = `${chosen.length} selected`;
+}
+
+// Columns: <details data-columns="experiments"> holds a checkbox per column class.
+function columns() {
+  const chooser = document.querySelector("[data-columns]");
+  if (!chooser) return;
+  const key = "cellyard.columns." + chooser.dataset.columns;
+  const hidden = new Set(JSON.parse(localStorage.getItem(key) ?? "null") ?? chooser.dataset.hidden?.split(" ") ?? []);
+  const apply = () => {
+    for (const box of chooser.querySelectorAll("input")) {
+      box.checked = !hidden.has(box.value);
+      for (const cell of document.querySelectorAll(`#rows .col-${box.value}`)) cell.hidden = hidden.has(box.value);
+    }
+  };
+  if (!chooser.dataset.ready) {
+    chooser.dataset.ready = "yes";
+    chooser.addEventListener("change", (event) => {
+      if (event.target.checked) hidden.delete(event.target.value);
+      else hidden.add(event.target.value);
+      localStorage.setItem(key, JSON.stringify([...hidden]));
+      apply();
+    });
+  }
+  apply();
+}
+
+export function start() {
+  document.addEventListener("keydown", key);
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-pick-all]")) for (const box of document.querySelectorAll("#rows td.pick input")) box.checked = event.target.checked;
+    if (event.target.closest("#rows")) picked();
+  });
+  document.addEventListener("htmx:afterSwap", () => { cursor = -1; columns(); picked(); tick(); });
+  document.addEventListener("click", (event) => event.target.closest("[data-keys]") && document.getElementById("keys").showModal());
+  columns();
+}

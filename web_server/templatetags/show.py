@@ -1,0 +1,145 @@
+"""Tags of the pages: icons, states, quantities, times. What they write is safe HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.http import QueryDict
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from web_server.lib import numbers, states
+
+register = template.Library()
+SPRITE = "vendor/tabler-icons-3.51.0/icons.svg"
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Write the icon ``name`` of the sprite, hidden from screen readers (a word stands beside it)."""
+    return format_html(
+        '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>',
+        static(SPRITE),
+        name,
+    )
+
+
+@register.simple_tag
+def state(name: str | None, word: str = "", why: str = "") -> SafeString:
+    """Write a state as icon, word and colour; ``why`` shows on hover."""
+    name = name or "idle"
+    return format_html(
+        '<span class="state state-{}" data-state="{}" title="{}">{}<span>{}</span></span>',
+        name,
+        name,
+        why,
+        icon(states.icon(name)),
+        word or states.word(name),
+    )
+
+
+@register.simple_tag
+def missing(why: str = "not measured") -> SafeString:
+    """Write "–", with the reason on hover."""
+    return format_html('<span class="missing" title="{}">{}</span>', why, numbers.MISSING)
+
+
+@register.simple_tag
+def num(amount: Any, unit: str = "", why: str = "not measured") -> SafeString:
+    """Write a quantity in SI ``unit`` with its automatic prefix; copying gives plain SI."""
+    if amount is None or amount == "":
+        return missing(why)
+    return format_html(
+        '<data class="num" value="{}" data-unit="{}">{}</data>',
+        numbers.plain(amount),
+        unit,
+        numbers.quantity(float(amount), unit),
+    )
+
+
+@register.simple_tag
+def span(low: Any, high: Any, unit: str) -> SafeString:
+    """Write a range of a quantity: "2.5 to 4.2 V"."""
+    if low is None and high is None:
+        return missing("no limit recorded")
+    if low is None:
+        return format_html("up to {}", num(high, unit))
+    if high is None:
+        return format_html("from {}", num(low, unit))
+    return format_html("{} to {}", num(low, unit), num(high, unit))
+
+
+def _moment(at: Any) -> datetime | None:
+    if isinstance(at, str):
+        at = parse_datetime(at)
+    if isinstance(at, datetime) and at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return at if isinstance(at, datetime) else None
+
+
+@register.simple_tag
+def when(at: Any, why: str = "not yet") -> SafeString:
+    """Write a time relative to now, the exact one with its zone on hover."""
+    moment = _moment(at)
+    if moment is None:
+        return missing(why)
+    exact = moment.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        exact.isoformat(),
+        exact.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        numbers.relative(exact, timezone.now()),
+    )
+
+
+@register.simple_tag
+def lasted(seconds: Any, why: str = "not known") -> SafeString:
+    """Write a length of time in words."""
+    if seconds is None:
+        return missing(why)
+    return format_html(
+        '<data class="num" value="{}" data-unit="s">{}</data>', seconds, numbers.duration(float(seconds))
+    )
+
+
+@register.filter
+def get(mapping: Mapping[str, Any], key: str) -> Any:
+    """Return ``mapping[key]`` or None."""
+    return mapping.get(key) if mapping else None
+
+
+@register.filter
+def words(name: Any) -> str:
+    """Write a name of the code as words: "redox_stack" becomes "redox stack"."""
+    return str(name or "").replace("_", " ")
+
+
+@register.simple_tag(takes_context=True)
+def address(context: Mapping[str, Any], **changes: Any) -> str:
+    """Return this page's query with ``changes``; None or "" takes a parameter away."""
+    query: QueryDict = context["request"].GET.copy()
+    for name, wanted in changes.items():
+        query.pop(name, None)
+        if wanted not in (None, ""):
+            query[name] = str(wanted)
+    return "?" + query.urlencode()
+
+
+@register.inclusion_tag("parts/column_head.html", takes_context=True)
+def column(context: Mapping[str, Any], name: str, label: str, css: str = "") -> dict[str, Any]:
+    """Write a column's head that sorts by ``name``, up then down."""
+    now = context["request"].GET.get("sort", context.get("default_sort", ""))
+    up, down = now == name, now == f"-{name}"
+    return {
+        "label": label,
+        "css": css,
+        "up": up,
+        "down": down,
+        "href": address(context, sort=f"-{name}" if up else name, after=None, page=None),
+    }
