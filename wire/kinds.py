@@ -20,14 +20,29 @@ OVERLOAD = 9.9e37
 # Answered text ends in LF both ways; 50 ms between messages on USB and serial only (devices.md 4.2).
 EA_LINK = {"terminator": "\n", "timeout_s": 1.0, "spacing_s": 0.05, "baud_rate": 115200, "parity": "none"}
 
-EA_OFF_TEXT = {
-    "command": "OUTP OFF",
-    "after_power_on": "output off, remote control released",
-}
+
+def _off(*, i_off_a: float, stays_connected: str, low_cutoff: str) -> Off:
+    """Return what off means for the family: no relay opens, and no communication timeout exists."""
+    return Off(
+        command="OUTP OFF",
+        i_off_a=i_off_a,
+        t_off_s=0.5,
+        stays_connected=stays_connected,
+        after_power_on="output off, remote control released",
+        high_cutoff="VOLT set point while charging; OVP switches the output off",
+        low_cutoff=low_cutoff,
+    )
 
 
 def _electrical(
-    *, step_v: float, step_a: float, step_w: float, span_v: float, span_a: float, span_w: float, frozen_s: float | None
+    *,
+    step_v: float,
+    step_a: float,
+    step_w: float,
+    span_v: float,
+    span_a: float,
+    span_w: float,
+    frozen_s: float | None,
 ) -> tuple[KindMeasure, ...]:
     """Return voltage, current and power; accuracy is a share of the nominal value (series data sheets)."""
     return (
@@ -68,13 +83,12 @@ EA_PSB_10060_60 = Kind(
     power_min_w=-1500.0,
     power_max_w=1500.0,
     # No frozen_s: a resting cell read at 10 mV gives the same text for hours.
-    measures=_electrical(step_v=0.01, step_a=0.01, step_w=1.0, span_v=60, span_a=60, span_w=1500, frozen_s=None),
-    off=Off(
-        **EA_OFF_TEXT,
+    measures=_electrical(
+        step_v=0.01, step_a=0.01, step_w=1.0, span_v=60, span_a=60, span_w=1500, frozen_s=None
+    ),
+    off=_off(
         i_off_a=0.12,
-        t_off_s=0.5,
         stays_connected="output capacitors and sense leads stay on the cell: no relay opens",
-        high_cutoff="VOLT set point while charging; OVP trips the output",
         low_cutoff="VOLT set point while discharging",
     ),
 )
@@ -100,13 +114,12 @@ EA_PSB_SIMULATED = Kind(
     power_min_w=-50.0,
     power_max_w=50.0,
     # Its noise is larger than its resolution, so that equal readings for 3 s mean a frozen converter.
-    measures=_electrical(step_v=0.0001, step_a=0.0001, step_w=0.001, span_v=10, span_a=5, span_w=50, frozen_s=3.0),
-    off=Off(
-        **EA_OFF_TEXT,
+    measures=_electrical(
+        step_v=0.0001, step_a=0.0001, step_w=0.001, span_v=10, span_a=5, span_w=50, frozen_s=3.0
+    ),
+    off=_off(
         i_off_a=0.01,
-        t_off_s=0.5,
         stays_connected="output capacitors and sense leads stay on the cell: no relay opens",
-        high_cutoff="VOLT set point while charging; OVP trips the output",
         low_cutoff="VOLT set point while discharging",
     ),
 )
@@ -129,13 +142,12 @@ EA_PS_2084_05_B = Kind(
     current_max_a=5.0,
     power_min_w=0.0,
     power_max_w=160.0,
-    measures=_electrical(step_v=0.01, step_a=0.01, step_w=0.1, span_v=84, span_a=5, span_w=160, frozen_s=None),
-    off=Off(
-        **EA_OFF_TEXT,
+    measures=_electrical(
+        step_v=0.01, step_a=0.01, step_w=0.1, span_v=84, span_a=5, span_w=160, frozen_s=None
+    ),
+    off=_off(
         i_off_a=0.02,
-        t_off_s=0.5,
         stays_connected="output stage and its bleeder stay on the cell: a series diode is advised",
-        high_cutoff="VOLT set point; OVP trips the output",
         low_cutoff="none: it cannot discharge",
     ),
 )

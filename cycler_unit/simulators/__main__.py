@@ -1,0 +1,56 @@
+"""Run simulated supplies: ``python -m cycler_unit.simulators --config bench.yaml``.
+
+The file (every key but ``name`` and ``model`` of a supply may be left out)::
+
+    host: 127.0.0.1
+    control_port: 5099        # 0 = any free one; see cycler_unit/simulators/control.py
+    seed: 1
+    supplies:
+      - name: psb1
+        model: ea-psb-10010-05-sim     # a catalogue key (wire/kinds.py)
+        serial_number: "2538170001"
+        port: 5025                     # raw SCPI; 0 = any free one
+        pty: /tmp/psb1                 # and/or a pseudo-terminal under this name
+        speed: 1.0                     # seconds of the cell per second
+        noise_v: 0.0005
+        noise_a: 0.0002
+        cell: {chemistry: NMC, capacity_ah: 2.5, r0_ohm: 0.03, soc: 0.5}
+
+One line ``ready NAME MODEL RESOURCE`` per way in, ``ready control HOST:PORT``, then ``ready all``.
+A port in use ends it with one sentence and code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from cycler_unit.simulators import bench, program
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and serve; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cycler_unit.simulators", description="Simulated supplies."
+    )
+    parser.add_argument("--config", type=Path, required=True, help="the bench file (YAML)")
+    options = parser.parse_args(arguments)
+    try:
+        asyncio.run(program.run(bench.load(options.config), say))
+    except (bench.BenchError, program.CannotStart) as error:
+        print(f"simulators: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def say(line: str) -> None:
+    """Print one line at once: whoever started the program waits for it."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
