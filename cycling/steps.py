@@ -114,7 +114,8 @@ class End(Model, kw_only=True):
     after_s: float | None = None
     over_s: float | None = None
     of: str | None = None
-    then: Then = "next"
+    then: Then | None = None
+    """None: ``next``, and ``fail`` for the ``time_s`` end of a ``wait_for``."""
 
 
 class Step(Model, tag_field="kind", kw_only=True):
