@@ -1,0 +1,67 @@
+"""Simulated supplies of a test: the shipped program on free ports, with its control port."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .process import Process
+from .waiting import free_port
+
+MODEL = "ea-psb-10010-05-sim"
+# The small high-power cell of the demo bench (api.md): 0.5 A is a normal current for it.
+CELL = {"chemistry": "NMC", "capacity_ah": 0.05, "r0_ohm": 0.2, "soc": 0.5}
+
+
+def supply(name: str = "psb1", cell: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """Return one supply's entry of bench.yaml on a free port."""
+    number = 2538170000 + sum(name.encode())
+    entry = {"name": name, "model": MODEL, "serial_number": str(number), "port": free_port()}
+    return entry | {"cell": CELL | (cell or {})} | more
+
+
+class Simulators:
+    """The simulator program with these supplies."""
+
+    def __init__(self, folder: Path, supplies: list[dict[str, Any]], seed: int = 1) -> None:
+        self.supplies = supplies
+        self.control_port = free_port()
+        self.file = folder / "bench.yaml"
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "host": "127.0.0.1",
+            "control_port": self.control_port,
+            "seed": seed,
+            "supplies": supplies,
+        }
+        self.file.write_text(yaml.safe_dump(settings))
+        command = [sys.executable, "-m", "cycler_unit.simulators", "--config", str(self.file)]
+        self.process = Process("simulators", command, folder / "simulators.log")
+
+    def start(self) -> Simulators:
+        """Start and wait until every supply is ready."""
+        self.process.start().says("ready all")
+        return self
+
+    def links(self) -> list[dict[str, Any]]:
+        """Return the ``links`` of unit.yaml that reach these supplies."""
+        return [
+            {"name": each["name"], "kind": "visa", "resource": f"TCPIP::127.0.0.1::{each['port']}::SOCKET"}
+            for each in self.supplies
+        ]
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Send one line to the control port and return its answer, e.g. ``device=..., query='truth'``."""
+        with socket.create_connection(("127.0.0.1", self.control_port), timeout=5) as line:
+            line.sendall(json.dumps(request).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(line.makefile().readline())
+        return answer
+
+    def stop(self) -> None:
+        """End the program."""
+        self.process.stop()
