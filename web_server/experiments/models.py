@@ -45,6 +45,8 @@ class Experiment(Entity):
     station_query = models.JSONField(null=True, blank=True)
     # "I have put the battery in": recorded as loaded when filed.
     load = models.BooleanField(default=False)
+    # A person looked at the battery's voltage: the wiring check takes it as it is (safety.md rule 4).
+    rest_voltage_confirmed = models.BooleanField(default=False)
     initial_soc_percent = models.FloatField(null=True, blank=True)
     # Redox stacks: {polarity, volume_ml, initial_soc_percent, flow_min_ml_min, flow_max_ml_min}.
     electrolyte = models.JSONField(null=True, blank=True)

@@ -1,0 +1,234 @@
+"""Filing an experiment: everything that can be known to be wrong is said now, not when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from django.db import transaction
+
+from cycling.steps import Record
+from web_server.accounts import audit
+from web_server.accounts.models import Person
+from web_server.accounts.roles import Role, require
+from web_server.cells import services as cells
+from web_server.cells.models import Battery
+from web_server.experiments import start, stations
+from web_server.experiments.contract import Contract, draw_up
+from web_server.experiments.models import Experiment
+from web_server.experiments.states import add_event
+from web_server.lab.models import Station
+from web_server.lib import fields
+from web_server.lib.errors import Refused
+from web_server.lib.lookup import find
+from web_server.profiles.models import Profile, ProfileVersion
+
+_TEXTS = {"description": 10_000, "project": 100}
+_POLICIES = {"contact_policy": ("continue", "finish_step", "off"), "resume_policy": ("hold", "resume")}
+_NUMBERS = ("initial_soc_percent", "off_after_s", "resume_within_s")
+# What may be given besides battery, profile and station.
+COLUMNS = (
+    "name",
+    *_TEXTS,
+    *_POLICIES,
+    *_NUMBERS,
+    "priority",
+    "record",
+    "electrolyte",
+    "tags",
+    "load",
+    "rest_voltage_confirmed",
+)
+FIELDS = (*COLUMNS, "battery", "profile", "profile_version", "station", "station_query")
+ELECTROLYTE = ("volume_ml", "initial_soc_percent", "flow_min_ml_min", "flow_max_ml_min")
+POLARITIES = ("positive", "negative")
+
+
+@transaction.atomic
+def file(by: Person | None, *, origin: Experiment | None = None, **body: Any) -> Experiment:
+    """File an experiment as ``queued``; battery, profile and station as rows or UUIDs.
+
+    Steps: 1. every field; 2. ``load``: record the battery as put in; 3. the contract, computed as it
+    will be at the start: with the station, or with each that the query means, of which one must fit;
+    4. the size of the message to the unit; 5. row, event, audit.
+
+    Raises:
+        NotAllowed: the role is too low.
+        Refused: every error with its field, or its step and limit.
+    """
+    require(by, Role.OPERATOR, "file an experiment")
+    errors = problems(body)
+    if errors:
+        raise Refused(errors)
+    experiment = _row(by, body, origin)
+    if experiment.load and experiment.station:
+        cells.load(by, experiment.battery, experiment.station)
+        experiment.battery.refresh_from_db()
+    station, contract = _fitting(experiment)
+    large = start.too_large(start.arguments(experiment, station, contract))
+    if large:
+        raise Refused([large])
+    experiment.capacity_ah = contract.capacity_ah
+    experiment.queued_because = "waits for its turn"
+    experiment.save()
+    add_event(experiment, "status", f"{experiment.name}: queued", status="queued")
+    audit.record(by, "experiment.file", experiment, origin=str(origin.uuid) if origin else None)
+    return experiment
+
+
+def problems(body: Mapping[str, Any]) -> list[fields.Error]:
+    """Return everything wrong with single fields of ``body``."""
+    errors = [
+        *fields.unknown(body, FIELDS, "experiment"),
+        *fields.name(body),
+        *fields.texts(body, _TEXTS),
+        *fields.tags(body),
+        *fields.numbers(body, [*_NUMBERS, "priority"]),
+        *_choices(body),
+        *_record(body.get("record")),
+    ]
+    if body.get("station") is not None and body.get("station_query") is not None:
+        errors.append(fields.error("station", "Give a station or a station_query, not both."))
+    if body.get("station") is None and body.get("station_query") is None:
+        errors.append(fields.error("station", "Choose a station, or give a station_query."))
+    if body.get("station_query") is not None:
+        errors += stations.problems(body["station_query"])
+        if body.get("load"):
+            errors.append(
+                fields.error("load", "Only with a station: into which one did you put the battery?")
+            )
+    for needed in ("battery", "profile"):
+        if not body.get(needed):
+            errors.append(fields.error(needed, f"Choose a {needed}."))
+    return errors or _ranges(body)
+
+
+def _choices(body: Mapping[str, Any]) -> list[fields.Error]:
+    errors = [
+        fields.error(field, f"Unknown {field} {body[field]!r}; use one of {', '.join(allowed)}.")
+        for field, allowed in _POLICIES.items()
+        if field in body and body[field] not in allowed
+    ]
+    for field in ("load", "rest_voltage_confirmed"):
+        if not isinstance(body.get(field, False), bool):
+            errors.append(fields.error(field, f"{field} is true or false."))
+    if body.get("contact_policy") == "off" and body.get("off_after_s") is None:
+        errors.append(fields.error("off_after_s", "With contact_policy off say after how many seconds."))
+    priority = body.get("priority", 0)
+    if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > 1_000_000:
+        errors.append(fields.error("priority", "priority is a whole number; higher goes first."))
+    return errors
+
+
+def _ranges(body: Mapping[str, Any]) -> list[fields.Error]:
+    errors = []
+    soc = body.get("initial_soc_percent")
+    if soc is not None and not 0 <= soc <= 100:
+        errors.append(fields.error("initial_soc_percent", "initial_soc_percent is 0 to 100."))
+    for field in ("off_after_s", "resume_within_s"):
+        if body.get(field) is not None and body[field] <= 0:
+            errors.append(fields.error(field, f"{field} must be above 0 s."))
+    return errors
+
+
+def _record(given: Any) -> list[fields.Error]:
+    if given is None:
+        return []
+    if isinstance(given, dict):
+        unknown = fields.unknown(given, Record.__struct_fields__, "recording rule")
+        if unknown:
+            return [{**error, "field": f"record.{error['field']}"} for error in unknown]
+    try:
+        rule = msgspec.convert(given, Record)
+    except msgspec.ValidationError as error:
+        return [fields.error("record", f"record: {error}")]
+    return [] if rule.every_s > 0 else [fields.error("record.every_s", "every_s must be above 0 s.")]
+
+
+def _electrolyte(given: Any, battery: Battery) -> list[fields.Error]:
+    """Return errors of the electrolyte: for redox stacks only, inside sensible bounds."""
+    if given is None:
+        return []
+    if battery.technology != Battery.Technology.REDOX_STACK:
+        return [
+            fields.error("electrolyte", f"{battery.name} is {battery.get_technology_display()}; it has none.")
+        ]
+    if not isinstance(given, dict):
+        return [fields.error("electrolyte", "electrolyte is an object.")]
+    errors = [
+        *fields.unknown(given, ("polarity", *ELECTROLYTE), "electrolyte"),
+        *fields.numbers(given, ELECTROLYTE),
+    ]
+    if given.get("polarity") is not None and given["polarity"] not in POLARITIES:
+        errors.append(fields.error("polarity", f"polarity is one of {', '.join(POLARITIES)}."))
+    if not errors:
+        errors += [
+            fields.error(field, f"{field} must not be negative.")
+            for field in ELECTROLYTE
+            if given.get(field) is not None and given[field] < 0
+        ]
+        errors += fields.in_order(given, "flow_min_ml_min", "flow_max_ml_min", strict=False)
+    return [{**error, "field": f"electrolyte.{error['field']}"} for error in errors]
+
+
+def _row(by: Person | None, body: Mapping[str, Any], origin: Experiment | None) -> Experiment:
+    """Return the unsaved row, with what it refers to."""
+    battery = find(Battery, body["battery"], "battery")
+    profile = find(Profile, body["profile"], "profile")
+    station = find(Station, body["station"], "station") if body.get("station") is not None else None
+    errors = [
+        fields.error(field, f"{item} is retired.")
+        for field, item in (("battery", battery), ("profile", profile), ("station", station))
+        if item is not None and item.retired_at
+    ]
+    errors += _electrolyte(body.get("electrolyte"), battery)
+    if errors:
+        raise Refused(errors)
+    given = {column: body[column] for column in COLUMNS if body.get(column) is not None}
+    given["name"] = body["name"].strip()
+    return Experiment(
+        owner=by,
+        origin=origin,
+        battery=battery,
+        profile_version=_version(profile, body.get("profile_version")),
+        station=station,
+        station_query=body.get("station_query"),
+        **given,
+    )
+
+
+def _version(profile: Profile, number: Any) -> ProfileVersion:
+    if number is None:
+        return profile.latest
+    version = profile.versions.filter(number=number).first() if isinstance(number, int) else None
+    if version is None:
+        raise Refused.one(f"{profile.name} has no version {number!r}.", "profile_version")
+    return version
+
+
+def _fitting(experiment: Experiment) -> tuple[Station, Contract]:
+    """Return the station, or the first that the query means and that fits, with its contract."""
+    profile = start.definition(experiment)
+    if experiment.station is not None:
+        contract = draw_up(
+            experiment.battery,
+            experiment.station,
+            profile,
+            initial_soc_percent=experiment.initial_soc_percent,
+        )
+        if not contract.fits:
+            raise Refused(contract.errors)
+        return experiment.station, contract
+    candidates = stations.meant(experiment.station_query or {})
+    if not candidates:
+        raise Refused.one("No station is as the query asks.", "station_query")
+    why_not = []
+    for station in candidates:
+        contract = draw_up(
+            experiment.battery, station, profile, initial_soc_percent=experiment.initial_soc_percent
+        )
+        if contract.fits:
+            return station, contract
+        why_not += [{**error, "message": f"{station.name}: {error['message']}"} for error in contract.errors]
+    raise Refused(why_not)
