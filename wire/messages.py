@@ -74,6 +74,8 @@ class StationBeat(Message, frozen=True, kw_only=True):
     age_of_last_reading_s: float | None = None
     alarm: str | None = None
     detail: str | None = None
+    remaining_s: float | None = None
+    """Until the experiment's expected end, as the interpreter sees it; None = unknown."""
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):

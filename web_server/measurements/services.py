@@ -15,6 +15,7 @@ import msgspec
 from django.db import connection, transaction
 from django.utils import timezone
 
+from web_server.experiments import progress
 from web_server.experiments.models import Experiment
 from web_server.experiments.sent_to import ran_on
 from web_server.lab.models import Unit
@@ -173,16 +174,14 @@ def _values(experiment_id: int, row: Sample) -> tuple[Any, ...]:
 def _advance(experiment: Experiment, new: list[Sample]) -> None:
     """Count the rows and follow step and cycle, which a late batch does not turn back."""
     last = new[-1]
-    fields = ["sample_count"]
-    experiment.sample_count += len(new)
-    later = Sample.objects.filter(experiment_id=experiment.pk, seq__gt=last.seq).exists()
-    if not later and (experiment.step, experiment.cycle) != (last.step, last.cycle):
-        experiment.step, experiment.cycle = last.step, last.cycle
-        fields += ["step", "cycle"]
-    if experiment.is_final or len(fields) > 1:
+    changed: dict[str, Any] = {}
+    if not Sample.objects.filter(experiment_id=experiment.pk, seq__gt=last.seq).exists():
+        changed = progress.columns(experiment, last.step, last.step_count, last.cycle)
+    if experiment.is_final:
+        # A final status keeps its percentage; what may still change is whether all rows are there.
+        changed.pop("percent", None)
+    if changed or experiment.is_final:
         # Pages follow an experiment by `updated_at`; samples alone reach them as samples.
-        experiment.updated_at = timezone.now()
-        fields.append("updated_at")
-    Experiment.objects.filter(pk=experiment.pk).update(
-        **{field: getattr(experiment, field) for field in fields}
-    )
+        changed["updated_at"] = timezone.now()
+    changed["sample_count"] = experiment.sample_count + len(new)
+    Experiment.objects.filter(pk=experiment.pk).update(**changed)
