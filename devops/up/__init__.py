@@ -1,0 +1,1 @@
+"""The supervisor behind `make up`: every process of Cellyard on one machine, by one command."""
