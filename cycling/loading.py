@@ -108,8 +108,8 @@ def _convert(
     try:
         part = msgspec.convert(raw, into)
     except (msgspec.ValidationError, RecursionError) as error:
-        message, field = _sentence(str(error))
-        problems.append(Problem(step=number, label=label, field=field, message=message))
+        sentence, place = _sentence(str(error))
+        problems.append(Problem(step=number, label=label, field=place, message=sentence))
         return None
     if strict:
         for field in _unknown(raw, part, ""):
