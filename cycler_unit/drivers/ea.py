@@ -73,7 +73,7 @@ class Registers:
     voltage_v: float
     source_a: float
     source_w: float
-    sink_a: float = 0.0
+    sink_a: float | None = None
     sink_w: float | None = None
     sink_ohm: float | None = None
 
@@ -387,7 +387,9 @@ class EaBidirectional(EaSource):
         if direction == "discharge":
             return self._discharging(target)
         volts, source_a, source_w = self._charging(target)
-        return Registers(voltage_v=volts, source_a=source_a, source_w=source_w, sink_w=self.nominal_w)
+        return Registers(
+            voltage_v=volts, source_a=source_a, source_w=source_w, sink_a=0.0, sink_w=self.nominal_w
+        )
 
     def _regulating(self, target: Target, direction: str) -> Registers:
         """CV: the voltage from one side, rounded towards where it comes from, or from both."""

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-NUMBER = re.compile(r"^\s*([+-]?(?:\d+(?:\.(\d*))?|\.(\d+))(?:[eE]([+-]?\d+))?)\s*(?:[^\d\s+\-.].*)?$")
+NUMBER = re.compile(r"^\s*([+-]?(?:\d+(?:\.(\d*))?|\.(\d+))(?:[eE]([+-]?\d+))?)\s*(?:[^\d\s+\-.,;][^,;]*)?$")
 # Instruments answer 9.9E37 and the like for "overload" or "not measured"; no reading is this large.
 LARGEST = 1e30
 
