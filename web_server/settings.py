@@ -72,6 +72,7 @@ INSTALLED_APPS = [
     "web_server.experiments",
     "web_server.measurements",
     "web_server.commands",
+    "web_server.api",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -8,5 +8,6 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("web_server.api.urls")),
+    path("", include("web_server.api.health_urls")),
     path("", include("web_server.pages_urls")),
 ]

@@ -36,6 +36,22 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
+    # 3.1 is JSON Schema, in which msgspec describes the steps.
+    "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "web_server.api.schema.add_step_model",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "Role": "web_server.accounts.roles.Role",
+        "DeviceRole": "web_server.lab.models.StationDevice.Role",
+        "ExperimentStatus": "web_server.experiments.models.Status",
+        "CommandStatus": "web_server.commands.models.Command.Status",
+        "AlarmState": "web_server.experiments.models.Alarm.State",
+        "StationState": "web_server.lab.models.Station.State",
+        "EventKind": "web_server.experiments.models.Event.Kind",
+        "CommandKind": "web_server.commands.api.KIND_CHOICES",
+    },
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     # No request leaves the site: the documentation pages' scripts come with drf-spectacular-sidecar.

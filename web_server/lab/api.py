@@ -1,0 +1,255 @@
+"""Units, device models, devices and stations in the REST API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from web_server.accounts.roles import Role
+from web_server.api.fields import Reference, StrictSerializer
+from web_server.api.schema import WAIT
+from web_server.api.views import Changeable, NoBody, Read, Resource, ResourceFilters
+from web_server.commands.api import CommandBody, CommandRequest
+from web_server.commands.services import request as request_command
+from web_server.commands.waiting import answer_with, seconds_to_wait, until_closed
+from web_server.lab import services
+from web_server.lab.bodies import (
+    DeviceBody,
+    DeviceModelBody,
+    StationBody,
+    StationVersionBody,
+    UnitBody,
+)
+from web_server.lab.models import Device, DeviceModel, Station, Unit
+
+
+class DetectBody(StrictSerializer):
+    """Where to look; nothing = everywhere."""
+
+    links = serializers.ListField(child=serializers.CharField(), required=False)
+
+
+class UnitFilters(ResourceFilters):
+    """Filters of the list of units."""
+
+    class Meta:
+        model = Unit
+        fields = ["approved", "online", "hardware_id"]
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List units"),
+    retrieve=extend_schema(summary="Read a unit"),
+    update=extend_schema(summary="Rename a unit"),
+    partial_update=extend_schema(summary="Rename a unit"),
+    destroy=extend_schema(summary="Retire a unit"),
+)
+class UnitViewSet(Changeable):
+    """Cycler computers. A unit makes itself known; it cannot be created here."""
+
+    serializer_class = UnitBody
+    filterset_class = UnitFilters
+    search_fields = ["name", "hostname", "hardware_id", "ip"]
+    ordering_fields = ["name", "hostname", "online", "approved", "last_seen", "version", "clock_skew_s"]
+    ordering = ["name"]
+    write_role = Role.MANAGER
+    roles = {"detect": Role.OPERATOR, "commands": Role.OPERATOR}
+    query_parameters = {"detect": {"wait"}, "commands": {"wait"}}
+    queryset = Unit.objects.select_related("approved_by")
+
+    def change(self, instance: Unit, **body: Any) -> Unit:
+        """Rename a unit."""
+        return services.rename_unit(self.request.user, instance, **body) if body else instance
+
+    def put_away(self, instance: Unit) -> None:
+        """Retire a unit."""
+        services.retire_unit(self.request.user, instance)
+
+    @extend_schema(summary="Approve a waiting unit", request=NoBody, responses=UnitBody)
+    @action(detail=True, methods=["post"])
+    def approve(self, request: Request, id: Any) -> Response:
+        """Let a waiting unit take part."""
+        self.body(NoBody)
+        unit = self.get_object()
+        services.approve(request.user, unit)
+        return self.show(unit)
+
+    @extend_schema(
+        summary="Look for devices", request=DetectBody, responses={201: CommandBody}, parameters=[WAIT]
+    )
+    @action(detail=True, methods=["post"])
+    def detect(self, request: Request, id: Any) -> Response:
+        """Ask the unit to look for devices; they appear in `devices`."""
+        unit, wait_s = self.get_object(), seconds_to_wait(request)
+        command = services.detect(request.user, unit, self.body(DetectBody).get("links"))
+        return answer_with(until_closed(command, wait_s))
+
+    @extend_schema(
+        summary="Send a command to a unit",
+        request=CommandRequest,
+        responses={201: CommandBody},
+        parameters=[WAIT],
+    )
+    @action(detail=True, methods=["post"])
+    def commands(self, request: Request, id: Any) -> Response:
+        """Send a command; its outcome is in the answer with `?wait=`, else in `commands/{id}/`."""
+        unit, wait_s = self.get_object(), seconds_to_wait(request)
+        body = self.body(CommandRequest)
+        command = request_command(body.pop("kind"), body.pop("args", {}), unit, by=request.user, **body)
+        return answer_with(until_closed(command, wait_s))
+
+
+class DeviceModelFilters(django_filters.FilterSet):
+    """Filters of the catalogue."""
+
+    class Meta:
+        model = DeviceModel
+        fields = ["key", "maker", "type", "family", "role", "link", "source"]
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List the catalogue"), retrieve=extend_schema(summary="Read a device model")
+)
+class DeviceModelViewSet(Read):
+    """Kinds of device that Cellyard knows: from its catalogue, and from drivers installed on units."""
+
+    serializer_class = DeviceModelBody
+    filterset_class = DeviceModelFilters
+    search_fields = ["key", "label", "maker", "model", "family"]
+    ordering_fields = ["label", "maker", "model", "type", "family", "role", "voltage_max_v", "current_max_a"]
+    ordering = ["label"]
+    queryset = DeviceModel.objects.all()
+
+
+class DeviceFilters(django_filters.FilterSet):
+    """Filters of the list of devices."""
+
+    unit = django_filters.UUIDFilter(field_name="unit__uuid")
+    model = django_filters.UUIDFilter(field_name="model__uuid")
+    station = django_filters.UUIDFilter(field_name="station__uuid")
+    free = django_filters.BooleanFilter(field_name="station", lookup_expr="isnull")
+
+    class Meta:
+        model = Device
+        fields = ["connected", "serial_number"]
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List devices"), retrieve=extend_schema(summary="Read a device")
+)
+class DeviceViewSet(Read):
+    """What units found, and whether a station uses it."""
+
+    serializer_class = DeviceBody
+    filterset_class = DeviceFilters
+    search_fields = ["serial_number", "link_name", "model__label", "model__key", "unit__name"]
+    ordering_fields = ["serial_number", "link_name", "model__label", "unit__name", "connected", "last_seen"]
+    ordering = ["unit__name", "model__label", "serial_number"]
+    queryset = Device.objects.select_related("unit", "model", "station")
+
+
+class StopAllBody(StrictSerializer):
+    """Which stations to stop; nothing = all."""
+
+    stations = serializers.ListField(child=Reference(queryset=Station.objects.all()), required=False)
+
+
+class StationFilters(ResourceFilters):
+    """Filters of the list of stations."""
+
+    unit = django_filters.UUIDFilter(field_name="unit__uuid")
+    battery = django_filters.UUIDFilter(field_name="battery__uuid")
+    empty = django_filters.BooleanFilter(field_name="battery", lookup_expr="isnull")
+
+    class Meta:
+        model = Station
+        fields = ["state", "location", "barcode"]
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List stations"),
+    create=extend_schema(summary="Compose a station"),
+    retrieve=extend_schema(summary="Read a station"),
+    update=extend_schema(summary="Compose a station anew (a new version)"),
+    partial_update=extend_schema(summary="Change parts of a station (a new version)"),
+    destroy=extend_schema(summary="Retire a station"),
+)
+class StationViewSet(Resource):
+    """Test channels: devices of one unit with the measures they record."""
+
+    serializer_class = StationBody
+    filterset_class = StationFilters
+    search_fields = ["name", "location", "barcode", "unit__name", "battery__name"]
+    ordering_fields = ["name", "location", "state", "unit__name", "battery__name", "created_at", "updated_at"]
+    ordering = ["name"]
+    write_role = Role.MANAGER
+    roles = {"commands": Role.OPERATOR, "stop_all": Role.OPERATOR}
+    query_parameters = {"commands": {"wait"}, "stop_all": {"wait"}}
+    queryset = Station.objects.select_related(
+        "unit", "owner", "battery", "active_experiment"
+    ).prefetch_related("devices__device", "measures__device")
+
+    def add(self, **body: Any) -> Station:
+        """Compose a station."""
+        return services.compose_station(self.request.user, **_entries(body))
+
+    def change(self, instance: Station, **body: Any) -> Station:
+        """Change a station's composition."""
+        return services.compose_station(self.request.user, station=instance, **_entries(body))
+
+    def put_away(self, instance: Station) -> None:
+        """Retire a station."""
+        services.retire_station(self.request.user, instance)
+
+    @extend_schema(summary="List a station's versions", responses=StationVersionBody(many=True))
+    @action(detail=True, methods=["get"], pagination_class=None, filterset_class=None)
+    def versions(self, request: Request, id: Any) -> Response:
+        """List how it was composed over time, newest first."""
+        rows = self.get_object().versions.select_related("parent", "made_by")
+        return Response(StationVersionBody(rows, many=True).data)
+
+    @extend_schema(
+        summary="Send a command to a station",
+        request=CommandRequest,
+        responses={201: CommandBody},
+        parameters=[WAIT],
+    )
+    @action(detail=True, methods=["post"])
+    def commands(self, request: Request, id: Any) -> Response:
+        """Send a command; its outcome is in the answer with `?wait=`, else in `commands/{id}/`."""
+        station, wait_s = self.get_object(), seconds_to_wait(request)
+        body = self.body(CommandRequest)
+        command = request_command(
+            body.pop("kind"), body.pop("args", {}), station.unit, station=station, by=request.user, **body
+        )
+        return answer_with(until_closed(command, wait_s))
+
+    @extend_schema(
+        summary="Stop stations",
+        request=StopAllBody,
+        responses={201: CommandBody(many=True)},
+        parameters=[WAIT],
+    )
+    @action(detail=False, methods=["post"], url_path="stop-all")
+    def stop_all(self, request: Request) -> Response:
+        """Switch off the named stations, or all: one command per unit, never expiring."""
+        wait_s = seconds_to_wait(request)
+        commands = services.stop_all(request.user, self.body(StopAllBody).get("stations"))
+        closed = [until_closed(command, wait_s) for command in commands]
+        return Response(CommandBody(closed, many=True).data, status=201)
+
+
+def _entries(body: dict[str, Any]) -> dict[str, Any]:
+    """Turn the parts of a composition into plain dicts, as the service takes them."""
+    for part in ("devices", "measures"):
+        if part in body:
+            body[part] = [dict(entry) for entry in body[part]]
+    if "limits" in body:
+        body["limits"] = dict(body["limits"])
+    return body
