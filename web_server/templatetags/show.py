@@ -14,7 +14,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from web_server.lib import numbers, states
+from web_server.experiments import saying
+from web_server.lib import numbers, states, step_words
 
 register = template.Library()
 SPRITE = "vendor/tabler-icons-3.51.0/icons.svg"
@@ -143,3 +144,35 @@ def column(context: Mapping[str, Any], name: str, label: str, css: str = "") -> 
         "down": down,
         "href": address(context, sort=f"-{name}" if up else name, after=None, page=None),
     }
+
+
+@register.filter
+def step_title(step: Mapping[str, Any]) -> str:
+    """Write what a step is called."""
+    return step_words.title(step)
+
+
+@register.filter
+def step_says(step: Mapping[str, Any]) -> str:
+    """Write a step as a sentence."""
+    return step_words.describe(step)
+
+
+@register.filter
+def step_tag(step: Mapping[str, Any]) -> SafeString:
+    """Write the short name of a step's kind."""
+    short = step_words.KINDS.get(step["kind"], (step["kind"], ""))[0]
+    return format_html('<span class="kind-tag kind-{}">{}</span>', step_words.direction(step), short)
+
+
+@register.filter
+def percent(part_of_one: Any) -> str:
+    """Write a part of one as percent."""
+    return numbers.MISSING if part_of_one is None else f"{float(part_of_one) * 100:.2f} %"
+
+
+@register.simple_tag
+def alarm_numbers(alarm: Any) -> str:
+    """Write what was measured against which limit."""
+    reason = {"measured": alarm.measured, "limit": alarm.limit, "quantity": alarm.quantity}
+    return saying.numbers_of(reason)

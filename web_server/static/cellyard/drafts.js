@@ -52,9 +52,10 @@ function watch(form) {
     }, SAVE_MS);
   });
   form.querySelector("[data-draft-drop]")?.addEventListener("click", () => {
+    clearTimeout(timer);
     localStorage.removeItem(key);
-    restore(form, fresh);
-    note.hidden = true;
+    // Editors and other parts draw from the fields when the page loads.
+    location.reload();
   });
 }
 

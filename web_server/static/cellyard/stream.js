@@ -2,7 +2,7 @@
 // a banner within 5 s of a lost connection (ui.md "Live"). `listen({experiment, station, command}, handlers)`;
 // `handlers.back` is called after every reopening, so that the page can fetch what it missed.
 const KINDS = ["sample", "event", "alarm", "station", "command"];
-// The server sends something at least this often; silence beyond it is a lost connection.
+// The server sends a ping after 2 s without news; silence beyond this is a lost connection.
 const SILENCE_MS = 4000;
 // Between tries to open a broken stream again.
 const RETRY_MS = 1500;
@@ -36,7 +36,7 @@ class Stream {
     source.onopen = () => this.alive(true);
     source.onerror = () => this.broken(source);
     for (const kind of KINDS) source.addEventListener(kind, (event) => this.receive(kind, event));
-    for (const kind of ["ping", "message", "hello"]) source.addEventListener(kind, () => this.alive());
+    for (const kind of ["ping", "message"]) source.addEventListener(kind, () => this.alive());
   }
 
   close() {
@@ -70,14 +70,25 @@ class Stream {
     if (source !== this.source) return;
     this.connected = false;
     this.close();
-    this.retry = setTimeout(() => this.open(), RETRY_MS);
+    this.retry = setTimeout(() => this.opening(), RETRY_MS);
   }
 
+  // A connection may be dead without an error (a cable pulled): then only the silence tells.
   watch() {
-    if (document.hidden) return;
-    const silent = Date.now() - this.heard;
-    if (silent < SILENCE_MS) return;
-    if (!this.connected || this.pings) this.lost();
+    if (document.hidden || Date.now() - this.heard < SILENCE_MS) return;
+    this.lost();
+    if (!this.source || this.connected) {
+      this.connected = false;
+      this.close();
+      this.opening();
+    }
+  }
+
+  // Like open(), but what was heard last stays what the banner says.
+  opening() {
+    const heard = this.heard;
+    this.open();
+    this.heard = heard;
   }
 
   lost() {
