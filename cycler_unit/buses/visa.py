@@ -239,8 +239,12 @@ class VisaLink:
             raise DeviceLost(f"{self.resource_name} does not answer {message!r} within {self.timeout_s:g} s")
 
     def _forget_stale(self) -> None:
-        if self._pending(0.0):
-            self._throw_away()
+        try:
+            if self._pending(0.0):
+                self._throw_away()
+        # A pulled plug shows here first: ioctl and select fail, before anything is sent.
+        except (OSError, ValueError) as error:
+            raise DeviceLost(f"{self.resource_name} is gone: {error}") from error
 
     def _pending(self, wait_s: float) -> bool:
         """Tell whether unread bytes are waiting, here or in the backend."""

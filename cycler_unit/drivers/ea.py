@@ -98,6 +98,8 @@ class EaSource(ScpiPower):
         "source_a": ("CURR", "step_a"),
         "source_w": ("POW", "step_w"),
     }
+    # Asked back with every set point: what keeps the cell inside by itself.
+    bounds: ClassVar[tuple[str, ...]] = ("VOLT", "CURR")
 
     def __init__(self, link: dict[str, Any], *, name: str = "", transport: Transport | None = None) -> None:
         super().__init__(link, name=name, transport=transport)
@@ -161,12 +163,12 @@ class EaSource(ScpiPower):
         Raises ``DeviceLost``, or ``DeviceRefused`` when the device goes on saying that it is on.
         """
         with self._lock:
+            # While off, whoever stands at the device may change its set points: read them again.
+            self._held = None
             self.transport.write("OUTP OFF")
             if self._output() == "OFF":
                 self._on = False
                 return
-            # Whoever had control meanwhile may have changed the set points.
-            self._held = None
             for command in ("SYST:LOCK ON", "OUTP OFF"):
                 self.transport.write(command)
             self._confirm_off()
@@ -225,8 +227,9 @@ class EaSource(ScpiPower):
             self._held = None
             for stage in self._stages(held, wanted):
                 self._set(stage)
+            self._switch_on({**held, **wanted})
+            # Known only after all of it succeeded: a later set point builds on what the device holds.
             self._held = {**held, **wanted}
-            self._switch_on()
 
     def registers(self, target: Target) -> Registers:
         """Return what the registers shall hold for a target; raise ``DeviceRefused`` for an unbounded one."""
@@ -271,15 +274,13 @@ class EaSource(ScpiPower):
     def _stages(self, held: dict[str, float], wanted: dict[str, float]) -> list[list[Setting]]:
         """Return the changed registers in the safe order: lower, voltage, raise."""
         lower, voltage, higher = [], [], []
-        for register, value in wanted.items():
-            header, step = self.headers[register][0], getattr(self, self.headers[register][1])
+        for register, setting in zip(wanted, self._settings(wanted), strict=True):
             before = held.get(register)
-            if before is not None and abs(before - value) < step / 2.0:
+            if before is not None and abs(before - setting.wanted) < setting.step / 2.0:
                 continue
-            setting = Setting(header, value, step)
             if register == "voltage_v":
                 voltage.append(setting)
-            elif before is None or (value < before) != (register == "sink_ohm"):
+            elif before is None or (setting.wanted < before) != (register == "sink_ohm"):
                 lower.append(setting)
             else:
                 higher.append(setting)
@@ -295,16 +296,31 @@ class EaSource(ScpiPower):
     def _prepare(self, target: Target) -> None:
         """Select what has to be selected before set points; nothing on a source."""
 
-    def _switch_on(self) -> None:
-        """Switch the output on, or see that it still is."""
+    def _switch_on(self, held: dict[str, float]) -> None:
+        """Switch the output on, or see that it and the bounds are still what was ordered."""
         if self._on:
-            if self._output() != "ON":
-                raise DeviceFault(f"{self.label} switched its output off by itself ({self._reasons()})")
+            self._confirm_unchanged(held)
             return
         self._on = True
         self.transport.write("OUTP ON")
         if not self._becomes("OUTP?", "ON"):
             raise DeviceRefused(f"{self.label} does not switch its output on ({self._reasons()})")
+
+    def _confirm_unchanged(self, held: dict[str, float]) -> None:
+        """Ask back voltage, currents and output in one message, also those that were not written now."""
+        bounds = [each for each in self._settings(held) if each.header in self.bounds]
+        *echoes, output = self._ask([*(f"{each.header}?" for each in bounds), "OUTP?"])
+        if output.upper() != "ON":
+            raise DeviceFault(f"{self.label} switched its output off by itself ({self._reasons()})")
+        for bound, echo in zip(bounds, echoes, strict=True):
+            if not bound.fits(echo):
+                raise DeviceFault(
+                    f"{self.label} holds {bound.header} at {echo}, not {bound.wanted:g}: changed by hand?"
+                )
+
+    def _settings(self, registers: dict[str, float]) -> list[Setting]:
+        steps = {register: getattr(self, step) for register, (_, step) in self.headers.items()}
+        return [Setting(self.headers[name][0], value, steps[name]) for name, value in registers.items()]
 
     def _reasons(self) -> str:
         return "; ".join(self.error_texts()) or "no error reported"
@@ -359,6 +375,7 @@ class EaBidirectional(EaSource):
         "sink_w": ("SINK:POW", "step_w"),
         "sink_ohm": ("SINK:RES", "step_ohm"),
     }
+    bounds: ClassVar[tuple[str, ...]] = ("VOLT", "CURR", "SINK:CURR")
 
     def __init__(self, link: dict[str, Any], *, name: str = "", transport: Transport | None = None) -> None:
         super().__init__(link, name=name, transport=transport)

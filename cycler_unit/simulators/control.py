@@ -13,7 +13,7 @@
 | ``{"device": D, "fault": "wrong_cell", "soc": 0.1, "chemistry": "LFP"}`` | another cell in the holder (fields of the bench file's ``cell``); ``"absent": true``: none |
 | ``{"device": D, "fault": "alarm", "name": "OT"}`` | the device's own alarm: output off |
 | ``{"device": D, "fault": "local"}`` | a person takes control at the front panel |
-| ``{"device": D, "fault": "clamp", "current_a": 0.5}`` | current set points above are clamped silently |
+| ``{"device": D, "fault": "clamp", "current_a": 0.5}`` | current set points above, present and future, are clamped silently |
 | ``{"device": D, "fault": "reboot"}`` | mains lost and back: output off, defaults |
 | ``{"device": D, "clear": true}`` | all of it repaired, the first cell back |
 
@@ -153,7 +153,12 @@ def _alarm(device: Device, asked: Asked) -> None:
 
 
 def _clamp(device: Device, asked: Asked) -> None:
-    device.instrument.regulator.faults.clamp_a = float(asked.get("current_a", 0.5))
+    regulator = device.instrument.regulator
+    regulator.advance()
+    most_a = float(asked.get("current_a", 0.5))
+    regulator.faults.clamp_a = most_a
+    regulator.points.source_a = min(regulator.points.source_a, most_a)
+    regulator.points.sink_a = min(regulator.points.sink_a, most_a)
 
 
 class ControlConnection(asyncio.Protocol):

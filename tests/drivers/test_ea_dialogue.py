@@ -31,6 +31,8 @@ FRESH: list[Exchange | str] = [
     ("SINK:RES?", "2000.000 OHM"),
 ]
 ON: list[Exchange | str] = ["OUTP ON", ("OUTP?", "ON")]
+# Asked back with every set point while on.
+BOUNDS = "VOLT?;:CURR?;:SINK:CURR?;:OUTP?"
 CHARGE = Target("cc", "charge", current_a=10.0, voltage_max_v=4.2, voltage_min_v=2.5)
 DISCHARGE = Target("cc", "discharge", current_a=-5.0, voltage_max_v=4.2, voltage_min_v=2.5)
 TO_CHARGE: list[Exchange | str] = [
@@ -115,7 +117,7 @@ def test_charge_to_discharge_passes_through_zero_current(psb: Psb10060_60, link:
         ("CURR 0.00;:CURR?", "0.00 A"),
         ("VOLT 2.50;:VOLT?", "2.50 V"),
         ("SINK:CURR 5.00;:SINK:CURR?", "5.00 A"),
-        ("OUTP?", "ON"),
+        (BOUNDS, "2.50 V;0.00 A;5.00 A;ON"),
     ):
         psb.apply(DISCHARGE)
 
@@ -130,16 +132,16 @@ def test_discharge_to_charge_passes_through_zero_current(psb: Psb10060_60, link:
         ("SINK:CURR 0.00;:SINK:CURR?", "0.00 A"),
         ("VOLT 4.20;:VOLT?", "4.20 V"),
         ("CURR 10.00;:CURR?", "10.00 A"),
-        ("OUTP?", "ON"),
+        (BOUNDS, "4.20 V;10.00 A;0.00 A;ON"),
     ):
         psb.apply(CHARGE)
 
 
 def test_only_what_changes_is_written(psb: Psb10060_60, link: Dialogue) -> None:
     charging(psb, link)
-    with expected(link, ("CURR 4.00;:CURR?", "4.00 A"), ("OUTP?", "ON")):
+    with expected(link, ("CURR 4.00;:CURR?", "4.00 A"), (BOUNDS, "4.20 V;4.00 A;0.00 A;ON")):
         psb.apply(Target("cc", "charge", current_a=4.0, voltage_max_v=4.2))
-    with expected(link, ("OUTP?", "ON")):
+    with expected(link, (BOUNDS, "4.20 V;4.00 A;0.00 A;ON")):
         psb.apply(Target("cc", "charge", current_a=4.0, voltage_max_v=4.2))
 
 
@@ -181,6 +183,8 @@ def test_cr_selects_resistance_mode_with_the_output_off(psb: Psb10060_60, link: 
         ("OUTP?", "OFF"),
         "SYST:CONF:MODE UIR",
         ("SYST:CONF:MODE?", "UIR"),
+        (FRESH[0][0], "4.20 V;10.00 A;1500 W;0.00 A;1500 W"),
+        FRESH[1],
         ("CURR 0.00;:CURR?", "0.00 A"),
         ("VOLT 2.50;:VOLT?", "2.50 V"),
         ("SINK:CURR 3.00;:SINK:RES 1.500;:SINK:CURR?;:SINK:RES?", "3.00 A;1.500 OHM"),
@@ -276,11 +280,20 @@ def test_an_output_that_went_off_by_itself_is_a_fault(psb: Psb10060_60, link: Di
         expected(
             link,
             ("CURR 4.00;:CURR?", "4.00 A"),
-            ("OUTP?", "OFF"),
+            (BOUNDS, "4.20 V;4.00 A;0.00 A;OFF"),
             ("SYST:ERR?", '-200,"OVP"'),
             ("SYST:ERR?", "0"),
         ),
         pytest.raises(DeviceFault, match="OVP"),
+    ):
+        psb.apply(Target("cc", current_a=4.0, voltage_max_v=4.2))
+
+
+def test_a_bound_changed_by_hand_is_a_fault(psb: Psb10060_60, link: Dialogue) -> None:
+    charging(psb, link)
+    with (
+        expected(link, ("CURR 4.00;:CURR?", "4.00 A"), (BOUNDS, "4.50 V;4.00 A;0.00 A;ON")),
+        pytest.raises(DeviceFault, match=r"VOLT at 4\.50 V, not 4\.2: changed by hand"),
     ):
         psb.apply(Target("cc", current_a=4.0, voltage_max_v=4.2))
 
