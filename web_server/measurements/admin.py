@@ -1,0 +1,27 @@
+"""Cycles in the admin. Samples and rollups have composite keys, which the admin cannot show: they are
+reached from their experiment's page."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from web_server.lib.admin import ShownAdmin
+from web_server.measurements.models import CycleRow
+
+
+@admin.register(CycleRow)
+class CycleRowAdmin(ShownAdmin):
+    """Cycles of experiments."""
+
+    list_display = (
+        "experiment",
+        "cycle",
+        "charge_in_ah",
+        "charge_out_ah",
+        "energy_in_wh",
+        "energy_out_wh",
+        "ended_at",
+    )
+    list_filter = ("ended_at",)
+    search_fields = ("experiment__name",)
+    list_select_related = ("experiment",)
