@@ -82,7 +82,7 @@ class Site:
             self.settings,
             self.cells.bench,
             self.mqtt_of_unit(),
-            self.settings.state_dir / "secrets" / "unit-token",
+            self.settings.state_dir / "enrol-token",
         )
         await self.supervisor.launch(processes.late(self.settings, unit_file))
         self.cells.start()

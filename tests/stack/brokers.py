@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from devops.broker import USERS, passwords
+from devops.broker import passwords
+from devops.mosquitto.users import configuration
+from devops.secret_files import write_private
 
 from .process import ROOT, Process
 from .waiting import free_port, listens, until
@@ -67,21 +69,25 @@ class EmbeddedBroker(Broker):
 
 
 class Mosquitto(Broker):
-    """Debian's Mosquitto with the shipped topic rules (devops/mosquitto/acl.conf)."""
+    """Debian's Mosquitto as the lab runs it: dynamic security with the shipped rights of each user."""
 
     name = "mosquitto"
 
     def command(self) -> list[str]:
-        words = self.folder / "passwords"
-        if not words.exists():
-            words.touch(mode=0o600)
-            for user in USERS:
-                subprocess.run(["mosquitto_passwd", "-b", words, user, self.passwords[user]], check=True)
+        """Write configuration and first users, and return the command that runs Mosquitto."""
+        users = self.folder / "dynamic-security.json"
+        if not users.exists():
+            write_private(users, json.dumps(configuration(self.passwords)))
         config = self.folder / "mosquitto.conf"
         config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {words}\n"
-            f"acl_file {ROOT / 'devops/mosquitto/acl.conf'}\n"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous false\n"
+            f"plugin {plugin()}\nplugin_opt_config_file {users}\n"
             # Mosquitto started by root would become a user who cannot read the folder of the test.
             "user root\npersistence false\nmessage_size_limit 1048576\n"
         )
         return [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", str(config)]
+
+
+def plugin() -> Path:
+    """Return where Debian puts Mosquitto's dynamic security plugin on this kind of machine."""
+    return next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"))

@@ -1,0 +1,1 @@
+"""The lab's broker: Mosquitto with its dynamic security plugin."""
