@@ -36,7 +36,8 @@ class Bench:
     """A simulated cell behind a simulated device that does what set points ask, at once.
 
     ``noise_v`` and ``noise_a`` are standard deviations of normal noise, ``resolution_v`` and
-    ``resolution_a`` the steps of the readings. ``extended`` are values that stay; an output named
+    ``resolution_a`` the steps of the readings. ``extended`` are values that stay but for a noise of one
+    part in a thousand, since a value that never moves counts as frozen; an output named
     ``chamber_c`` or ``temperature_c`` sets the ambient temperature, others are only kept.
     """
 
@@ -106,9 +107,12 @@ class Bench:
             voltage_v=_stepped(voltage_v, self.resolution_v),
             current_a=_stepped(current_a, self.resolution_a),
             temperature_c=self.cell.temperature_c if self.temperature else None,
-            extended=self.extended,
+            extended={name: self._noisy(x) for name, x in self.extended.items()},
             output_on=self.target.mode != "off",
         )
+
+    def _noisy(self, x: float | None) -> float | None:
+        return None if x is None else x * self._random.gauss(1.0, 1e-3)
 
 
 def _stepped(x: float, resolution: float) -> float:
@@ -121,12 +125,16 @@ def fixed(period_s: float) -> Callable[[Interpreter, float], float]:
 
 
 def growing(
-    first_s: float = 0.5, most_s: float = 60.0, share: float = 0.1
+    first_s: float = 0.5, most_s: float = 60.0, share: float = 0.1, rest_most_s: float | None = None
 ) -> Callable[[Interpreter, float], float]:
-    """Read soon after a set point and ever less often; never past the next thing that waits for time."""
+    """Read soon after a set point and ever less often; never past the next thing that waits for time.
+
+    ``most_s`` is the longest interval, ``rest_most_s`` that with the output off.
+    """
 
     def period(interpreter: Interpreter, since_s: float) -> float:
-        wait_s = min(max(first_s, since_s * share), most_s)
+        longest_s = rest_most_s if rest_most_s and interpreter.output_off else most_s
+        wait_s = min(max(first_s, since_s * share), longest_s)
         due_s = interpreter.due_in_s
         return wait_s if due_s is None else min(wait_s, max(due_s, 1e-3))
 

@@ -120,6 +120,12 @@ class Interpreter:
         return step is not None and self._plan.steps[step.index].kind in kinds
 
     @property
+    def output_off(self) -> bool:
+        """Say whether the last set point switched the output off."""
+        s = self._s
+        return s.paused or s.phase == "ended" or s.step is None or s.step.mode in ("rest", "wait")
+
+    @property
     def due_in_s(self) -> float | None:
         """Return the time to the next thing that only waits for time, in s; None if there is none."""
         step = self._s.step

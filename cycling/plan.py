@@ -29,6 +29,7 @@ from cycling.steps import (
     Profile,
     Record,
     Rest,
+    Safety,
     WaitFor,
 )
 
@@ -156,10 +157,28 @@ def _complete(
     elif isinstance(step, (CV, CP, CR)) and step.current_max_a is not None:
         planned.current_a = float(step.current_max_a)
     planned.record = step.record or profile.record
-    planned.max_s = profile.safety.max_step_s
-    if step.safety is not None:
-        planned.max_s = min(planned.max_s, step.safety.max_step_s)
+    planned.max_s = longest_s(step, profile)
     planned.ends = [_end(end, planned, steps, envelope, capacity_ah) for end in step.end]
+
+
+# max_step_s as it is when nobody sets it; a step's own safety counts only when somebody did.
+_MAX_STEP_S = Safety().max_step_s
+# Longer than any experiment: a step that ends by its own time has no other bound.
+FOREVER_S = 1e12
+
+
+def longest_s(step: AnyStep, profile: Profile) -> float:
+    """Return the time at which a step is overdue, in s.
+
+    A step with an end on time (or a drive, which has its own length) is bounded by that; any other by
+    ``max_step_s``.
+    """
+    own = FOREVER_S
+    if step.safety is not None and step.safety.max_step_s != _MAX_STEP_S:
+        own = step.safety.max_step_s
+    if isinstance(step, Drive) or any(end.quantity == "time_s" for end in step.end):
+        return own
+    return min(own, profile.safety.max_step_s)
 
 
 def _rate(planned: Planned) -> float | None:
