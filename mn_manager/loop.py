@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import Count, Max
 from django.utils import timezone
 
 from mn_manager import broker_users
@@ -24,6 +25,7 @@ from mn_manager.leases import RENEW_S, Leases
 from mn_manager.receive import Receive
 from mn_manager.settings import Settings, host_name
 from mqtt_link import Link
+from web_server.cells.models import Battery
 from web_server.commands import services as commands
 from web_server.experiments import services as experiments
 from web_server.experiments.models import Experiment, Status
@@ -39,8 +41,10 @@ BURST_S = 0.05
 AGAIN_FIRST_S, AGAIN_LONGEST_S = 0.1, 2.0
 # A message that fails this often while the database answers other questions is given up.
 ATTEMPTS_MAX = 5
-# After a unit turned a start down: not at once again.
-HOLD_S = 15.0
+# An experiment that came back to the queue is not sent to the same station again before this.
+HOLD_S = 30.0
+# What waits is looked at again this often though nothing that we know of has changed.
+LOOK_AGAIN_S = 10.0
 
 
 @dataclass
@@ -69,13 +73,16 @@ class Manager:
         enrol = Enrol(self.leases, broker_users.choose(self.link, settings.prefix))
         self.receive = Receive(self.link, settings.prefix, self.leases, self.dispatch, enrol, self.counters)
         self.receive.changed_units = self._subscribe
+        self.link.on_connect(self._hear_anew)
         self._subscribed: set[str] = set()
         self._stopping = False
         self._in_hand: Received | None = None
         self._attempts = 0
         self._away_since_s: float | None = None
         self._failures = 0
-        self._held: dict[int, float] = {}
+        self._started: dict[int, tuple[int, float]] = {}
+        self._looked: tuple[object, float] = (None, 0.0)
+        self._hearing_since_s = time.monotonic()
         self._due = [
             Due(self._renew, lambda: RENEW_S),
             Due(self.dispatch.look_around, lambda: 1.0),
@@ -148,8 +155,9 @@ class Manager:
             self._away_since_s = time.monotonic()
             self.database_up = False
             logger.warning("event=database_away reason='%s'", " ".join(str(error).split())[:300])
+        # Leases first when it is back: what waits in the inbox is only taken for units that are ours.
         for due in self._due:
-            due.at_s = min(due.at_s, time.monotonic() + AGAIN_LONGEST_S)
+            due.at_s = 0.0
         self._rest(min(AGAIN_LONGEST_S, AGAIN_FIRST_S * 2.0 ** min(self._failures, 6)))
 
     def _database_works(self) -> None:
@@ -158,6 +166,7 @@ class Manager:
             away_s = time.monotonic() - self._away_since_s
             logger.info("event=database_back after_s=%.1f", away_s)
             self._away_since_s = None
+            self._hear_anew()
         self.database_up = True
 
     @staticmethod
@@ -192,6 +201,7 @@ class Manager:
             for leaf in self.receive.leaves:
                 self.link.subscribe(topics.unit(self.settings.prefix, unit, leaf), self.inbox.put)
             logger.info("event=unit_taken unit=%s", unit)
+            self._hear_anew()
         for unit in self._subscribed - wanted:
             for leaf in self.receive.leaves:
                 self.link.unsubscribe(topics.unit(self.settings.prefix, unit, leaf))
@@ -207,9 +217,14 @@ class Manager:
                 command.kind,
             )
 
+    def _hear_anew(self) -> None:
+        self._hearing_since_s = time.monotonic()
+
     def _silence(self) -> None:
-        if not self.link.connected:
-            # It is we who cannot hear.
+        """Mark units offline that we could have heard for long enough and did not."""
+        heard_s = time.monotonic() - self._hearing_since_s
+        if not self.link.connected or heard_s < presence.OFFLINE_AFTER_S:
+            # It is we who could not hear.
             return
         for unit in presence.silent(self.leases.keys(), timezone.now()):
             logger.warning("event=unit_silent unit=%s name=%r", unit.uuid, unit.name)
@@ -217,17 +232,41 @@ class Manager:
 
     def _start_experiments(self) -> None:
         """Start what waits on our idle stations, by priority, then first come."""
-        if not Experiment.objects.filter(status=Status.QUEUED).exists():
+        queued = Experiment.objects.filter(status=Status.QUEUED)
+        seen = queued.aggregate(Count("pk"), Max("updated_at"))
+        if not seen["pk__count"]:
             return
-        now = time.monotonic()
-        self._held = {key: until_s for key, until_s in self._held.items() if until_s > now}
-        for station in Station.objects.filter(unit_id__in=self.leases.keys(), retired_at=None):
-            if station.pk in self._held:
-                continue
-            started = experiments.start_next(station)
-            if started is not None:
-                self._held[station.pk] = now + HOLD_S
-                logger.info("event=experiment_starting experiment=%s station=%s", started.uuid, station.uuid)
+        stations = list(Station.objects.filter(unit_id__in=self.leases.keys(), retired_at=None))
+        situation = (seen, Battery.objects.aggregate(Max("updated_at")), self._situation(stations))
+        if situation == self._looked[0] and time.monotonic() - self._looked[1] < LOOK_AGAIN_S:
+            return
+        self._looked = (situation, time.monotonic())
+        for station in stations:
+            if not self._came_back(station):
+                self._start_on(station)
+
+    @staticmethod
+    def _situation(stations: list[Station]) -> list[tuple[object, ...]]:
+        """Return what decides whether something may start, without the readings, which always change."""
+        active = dict(Experiment.objects.exclude(active_station=None).values_list("active_station_id", "pk"))
+        return [
+            (each.pk, each.state, each.version, each.unit_version, active.get(each.pk)) for each in stations
+        ]
+
+    def _start_on(self, station: Station) -> None:
+        started = experiments.start_next(station)
+        if started is not None:
+            self._started[station.pk] = (started.pk, time.monotonic())
+            # Its command goes out with the next look at the outbox, not a tenth of a second later.
+            self.dispatch.send_new()
+            logger.info("event=experiment_starting experiment=%s station=%s", started.uuid, station.uuid)
+
+    def _came_back(self, station: Station) -> bool:
+        """Return whether what we started here last was turned down a moment ago."""
+        last, at_s = self._started.get(station.pk, (0, 0.0))
+        if not last or time.monotonic() - at_s > HOLD_S:
+            return False
+        return Experiment.objects.filter(pk=last, status=Status.QUEUED).exists()
 
     def _beat(self) -> None:
         self.counters.counts["overflowed"] = self.inbox.overflowed

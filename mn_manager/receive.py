@@ -155,7 +155,6 @@ class Receive:
 
     def _samples(self, unit: Unit, message: Received) -> None:
         batch = codec.decode(message.payload, messages.SampleBatch)
-        where = {"experiment": batch.experiment, "first_seq": batch.first_seq, "count": batch.count}
         try:
             new = measurements.store(unit, batch)
         except (measurements.Rejected, DataError, IntegrityError) as error:
@@ -163,14 +162,16 @@ class Receive:
                 error.reason if isinstance(error, measurements.Rejected) else f"cannot be stored: {error}"
             )
             self.counters.drop("rejected", message.topic, reason)
-            self._acknowledge(
-                unit, Ack(sent_at=_now(), rejected=[RejectedSamples(reason=reason[:500], **where)])
+            rejected = RejectedSamples(
+                experiment=batch.experiment, first_seq=batch.first_seq, count=batch.count, reason=reason[:500]
             )
+            self._acknowledge(unit, Ack(sent_at=_now(), rejected=[rejected]))
             return
         self.counters.count("samples_stored", new)
         self.counters.count("samples_repeated", batch.count - new)
         # Only now, after the commit: the unit forgets the rows when it hears this.
-        self._acknowledge(unit, Ack(sent_at=_now(), samples=[AckedSamples(**where)]))
+        done = AckedSamples(experiment=batch.experiment, first_seq=batch.first_seq, count=batch.count)
+        self._acknowledge(unit, Ack(sent_at=_now(), samples=[done]))
 
     def _events(self, unit: Unit, message: Received) -> None:
         batch = codec.decode(message.payload, messages.EventBatch)

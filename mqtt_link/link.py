@@ -28,6 +28,8 @@ KEEPALIVE_S = 5
 RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 8.0
 # Unacknowledged QoS 1 messages under way, and waiting behind them, before publish() refuses.
 INFLIGHT, QUEUED = 50, 500
+# Brokers close the connection over a larger one, and it would be sent again on every connect.
+PAYLOAD_MAX = 1_048_576
 
 Callback = Callable[[str, bytes], None]
 
@@ -108,11 +110,11 @@ class Link:
             self._client.unsubscribe(topic)
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> bool:
-        """Hand ``payload`` to the connection; False when there is none or its queue is full.
+        """Hand ``payload`` to the connection; False when there is none, or it is full.
 
         True is no promise that anybody got it: only the receiver's own answer is.
         """
-        if not self.connected:
+        if not self.connected or len(payload) > PAYLOAD_MAX:
             self.dropped += 1
             return False
         sent = self._client.publish(topic, payload, qos=qos, retain=retain)

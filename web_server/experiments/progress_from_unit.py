@@ -184,7 +184,7 @@ def _step(experiment: Experiment, told: Any, odd: list[str]) -> None:
     except (msgspec.ValidationError, ValueError, OverflowError, OSError) as error:
         odd.append(f"a step row cannot be stored: {error}")
         return
-    if not (0 <= row.step <= _BIG and 0 <= row.step_count <= _BIG and 0 <= row.cycle <= _BIG):
+    if not all(0 <= number <= _BIG for number in (row.step, row.step_count, row.cycle, row.flags)):
         odd.append("a step row's numbers are out of range")
         return
     plain = msgspec.to_builtins(row)
