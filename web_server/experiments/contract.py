@@ -54,8 +54,11 @@ def draw_up(
     profile: Profile,
     *,
     initial_soc_percent: float | None = None,
+    long_delays: bool = False,
 ) -> Contract:
     """Return the contract of this profile on this battery in this station, or what stands against it.
+
+    ``long_delays``: the person is a manager, who may ask for trips later than 2 s (safety.md rule 1).
 
     Without a battery or without a station only what is given limits the profile: that is the check
     of a profile while it is written. Raises nothing for a profile that does not fit.
@@ -65,14 +68,22 @@ def draw_up(
     devices = composition.limits_of_devices(station) if station else [_ANY_DEVICE]
     own = composition.limits_of_station(station) if station else None
     if battery is None and station is None:
-        return _checked(profile, None, capacity, initial_soc_percent, own, problems)
+        return _checked(profile, None, capacity, initial_soc_percent, own, problems, long_delays)
     limits = battery_limits(battery) if battery else _as_wide_as(devices)
     try:
         made = envelope.compute(limits, devices, own or _any_station(profile), profile.safety)
     except EnvelopeError as error:
         problems += [fields.error("envelope", problem) for problem in error.problems]
         return Contract(errors=problems, capacity_ah=capacity)
-    return _checked(profile, made, capacity, initial_soc_percent, own, problems)
+    if battery is None and capacity is None and _needs_capacity(profile):
+        made = None
+    return _checked(profile, made, capacity, initial_soc_percent, own, problems, long_delays)
+
+
+def _needs_capacity(profile: Profile) -> bool:
+    """Return whether currents or ends refer to a capacity, which without a battery nobody knows yet."""
+    text = msgspec.json.encode(profile)
+    return any(word in text for word in (b'"rate', b'"charge_rel"', b'"soc"'))
 
 
 # Stands for the devices of a station that is not chosen yet: it bounds nothing.
@@ -102,6 +113,7 @@ def _checked(
     initial_soc_percent: float | None,
     station: StationLimits | None,
     problems: list[dict[str, Any]],
+    long_delays: bool,
 ) -> Contract:
     found = check.check(
         profile,
@@ -110,6 +122,8 @@ def _checked(
         initial_soc_percent=initial_soc_percent,
         measures=None if station is None else list(station.measures),
         outputs=None if station is None else list(station.outputs),
+        isolator=None if station is None else station.isolator,
+        long_delays=long_delays,
     )
     text = envelope.canonical(made) if made else ""
     return Contract(

@@ -65,7 +65,7 @@ def file(by: Person | None, *, origin: Experiment | None = None, **body: Any) ->
     if experiment.load and experiment.station:
         cells.load(by, experiment.battery, experiment.station)
         experiment.battery.refresh_from_db()
-    station, contract = _fitting(experiment)
+    station, contract = _fitting(experiment, long_delays=by is None or by.may(Role.MANAGER))
     large = start.too_large(start.arguments(experiment, station, contract))
     if large:
         raise Refused([large])
@@ -207,9 +207,13 @@ def _version(profile: Profile, number: Any) -> ProfileVersion:
     return version
 
 
-def _fitting(experiment: Experiment) -> tuple[Station, Contract]:
+def _fitting(experiment: Experiment, *, long_delays: bool) -> tuple[Station, Contract]:
     """Return the station, or the first that the query means and that fits, with its contract."""
     profile = start.definition(experiment)
+    given: dict[str, Any] = {
+        "initial_soc_percent": experiment.initial_soc_percent,
+        "long_delays": long_delays,
+    }
     if experiment.station is not None:
         contract = draw_up(
             experiment.battery,
@@ -225,9 +229,7 @@ def _fitting(experiment: Experiment) -> tuple[Station, Contract]:
         raise Refused.one("No station is as the query asks.", "station_query")
     why_not = []
     for station in candidates:
-        contract = draw_up(
-            experiment.battery, station, profile, initial_soc_percent=experiment.initial_soc_percent
-        )
+        contract = draw_up(experiment.battery, station, profile, **given)
         if contract.fits:
             return station, contract
         why_not += [{**error, "message": f"{station.name}: {error['message']}"} for error in contract.errors]

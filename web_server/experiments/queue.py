@@ -80,7 +80,12 @@ def _try(experiment: Experiment, station: Station) -> bool:
     if battery.quarantined:
         return _explain(experiment, f"{battery.name} is in quarantine: {battery.quarantine_reason}")
     contract = draw_up(
-        battery, station, start.definition(experiment), initial_soc_percent=experiment.initial_soc_percent
+        battery,
+        station,
+        start.definition(experiment),
+        initial_soc_percent=experiment.initial_soc_percent,
+        # Whether its person may ask for them was judged when it was filed.
+        long_delays=True,
     )
     if not contract.fits:
         return _explain(experiment, f"does not fit any more: {contract.errors[0]['message']}")

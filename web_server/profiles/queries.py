@@ -46,10 +46,14 @@ def newest() -> QuerySet[ProfileVersion]:
     )
 
 
-def offers(battery: Battery | None, station: Station | None) -> list[Offer]:
-    """Return every profile in use with its fit, those that fit first."""
+def offers(battery: Battery | None, station: Station | None, *, long_delays: bool = False) -> list[Offer]:
+    """Return every profile in use with its fit, those that fit first (``long_delays``: see `draw_up`)."""
     found = [
-        Offer(version.profile, version, draw_up(battery, station, definition_of(version)))
+        Offer(
+            version.profile,
+            version,
+            draw_up(battery, station, definition_of(version), long_delays=long_delays),
+        )
         for version in newest()
     ]
     return sorted(found, key=lambda offer: (not offer.fits, offer.profile.name.casefold()))

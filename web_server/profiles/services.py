@@ -55,13 +55,19 @@ def _read_text(typed: Any, own: dict[str, Any]) -> tuple[Definition | None, list
 
 
 def check(
-    body: dict[str, Any], *, battery: Battery | None = None, station: Station | None = None
+    body: dict[str, Any],
+    *,
+    battery: Battery | None = None,
+    station: Station | None = None,
+    by: Person | None = None,
 ) -> dict[str, Any]:
     """Return ``{valid, errors, warnings, summary}`` of a profile, without saving it; raises nothing."""
     definition, errors = read(body)
     if definition is None or errors:
         return {"valid": False, "errors": errors, "warnings": [], "summary": {}}
-    found = contract.draw_up(battery, station, definition)
+    found = contract.draw_up(
+        battery, station, definition, long_delays=by is not None and by.may(Role.MANAGER)
+    )
     return {
         "valid": found.fits,
         "errors": found.errors,
@@ -88,7 +94,7 @@ def save(by: Person | None, *, profile: Profile | None = None, **body: Any) -> P
     definition, problems = read(body)
     errors += problems
     if not errors and definition is not None:
-        found = contract.draw_up(None, None, definition)
+        found = contract.draw_up(None, None, definition, long_delays=by is None or by.may(Role.MANAGER))
         errors = found.errors
     if errors or definition is None:
         raise Refused(errors)
