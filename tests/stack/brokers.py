@@ -12,7 +12,7 @@ from devops.broker import passwords
 from devops.mosquitto.users import configuration
 from devops.secret_files import write_private
 
-from .process import ROOT, Process
+from .process import Process
 from .waiting import free_port, listens, until
 
 
