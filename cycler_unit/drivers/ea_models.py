@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cycler_unit.drivers.ea import EaBidirectional, EaSource
+from cycler_unit.drivers.ea import EaSource
+from cycler_unit.drivers.ea_psb import EaBidirectional
 
 
 class Psb10060_60(EaBidirectional):
