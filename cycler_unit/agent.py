@@ -1,0 +1,317 @@
+"""Put the unit together: outputs off first, then stations, then the world outside."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from cycler_unit import __version__, config, disk, metrics
+from cycler_unit.clock import JumpWatch, ServerClock, iso
+from cycler_unit.config import Config
+from cycler_unit.devices import Devices
+from cycler_unit.dispatch import Dispatcher
+from cycler_unit.enrol import Enrolment, IdentityFile
+from cycler_unit.hub import Hub
+from cycler_unit.lock import Lock
+from cycler_unit.loopback import Answer, Loopback
+from cycler_unit.presence import Here
+from cycler_unit.session import Session
+from cycler_unit.spool import Entry, Spool
+from cycler_unit.spool_reader import SpoolReader
+from cycler_unit.station import BadStation, Station
+from cycler_unit.stations import Kept, StationFolder
+from mqtt_link import Address, Link
+from wire.messages import StationBeat
+
+logger = logging.getLogger("cycler_unit")
+
+# Connected this long without an answer to a heartbeat: no manager knows this unit (any more); ask again.
+UNKNOWN_S = 20.0
+# The user that units share until they are approved (wire.md); afterwards each has its own.
+SHARED_USER = "enrol"
+
+
+class Control(msgspec.Struct, kw_only=True):
+    """How a program on this computer reaches the running unit; kept 0600."""
+
+    port: int
+    secret: str
+
+
+class Agent:
+    """The running unit."""
+
+    def __init__(self, settings: Config) -> None:
+        self.config = settings
+        self._lock = Lock(settings.folder / "unit.lock")
+        self.spool = Spool(settings.folder / "spool.sqlite3")
+        self.devices = Devices(list(settings.links))
+        self.clock = ServerClock()
+        self.hub = Hub(settings, self.spool, self.devices, StationFolder(settings.folder / "stations"))
+        self.session: Session | None = None
+        self._stations: dict[str, Station] = {}
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._servers: list[Loopback] = []
+        self._token = config.secret(settings.token, settings.token_file, "token_file")
+        self._password = config.secret(
+            settings.mqtt.password, settings.mqtt.password_file, "mqtt.password_file"
+        )
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start in the order that safety asks for.
+
+        1. nobody else drives these devices; 2. the spool, to know what ran; 3. each station opens its
+        device, off first; 4. all other links are searched, off first; 5. the world outside.
+        Raises ``lock.Held`` when another unit runs here.
+        """
+        self._lock.take()
+        self.identity_file = IdentityFile(self.config.folder / "identity.json")
+        self.identity = self.identity_file.load(self.config.hardware_id)
+        self.spool.start()
+        self._start_stations()
+        self.hub.changed = self._changed
+        self.hub.devices_changed = self._publish_devices
+        self.dispatcher = Dispatcher(self.hub, self, self._publish_devices)
+        self._serve()
+        self._begin(self._scan, "scan")
+        self._begin(self._connect, "connect")
+        self._begin(self._watch_clock, "clock")
+        logger.info("event=started unit=%s version=%s stations=%d", self.identity.unit, __version__, len(self._stations))  # fmt: skip
+
+    def wait(self) -> None:
+        """Wait until somebody asks for the end."""
+        while not self._stopping.wait(3600.0):
+            pass
+
+    def ask_to_stop(self) -> None:
+        """Ask for the end; returns at once."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """Switch everything off, keep what runs for the next start, say goodbye."""
+        self._stopping.set()
+        for station in self.all():
+            station.mail.wake()
+        stopping = [threading.Thread(target=station.stop) for station in self.all()]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
+        for thread in self._threads:
+            thread.join(5.0)
+        if self.session is not None:
+            self.session.stop()
+        self.dispatcher.stop()
+        for server in self._servers:
+            server.stop()
+        (self.config.folder / "control.json").unlink(missing_ok=True)
+        self.spool.stop()
+        self._lock.release()
+        logger.info("event=stopped")
+
+    def _begin(self, work: object, name: str) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)  # type: ignore[arg-type]
+        thread.start()
+        self._threads.append(thread)
+
+    # --- stations -------------------------------------------------------------------------------
+
+    def _start_stations(self) -> None:
+        reader = SpoolReader(self.spool.path)
+        pending = {run.station: run for run in reader.runs()}
+        reader.close()
+        for kept in self.hub.folder.load():
+            try:
+                station = Station(kept, self.hub, pending.pop(kept.configure.station, None))
+            except BadStation as error:
+                logger.error("event=station_bad station=%s reason='%s'", kept.configure.station, error)
+                continue
+            self._stations[station.id] = station
+            station.start()
+        for run in pending.values():
+            logger.error(
+                "event=experiment_without_station experiment=%s station=%s", run.experiment, run.station
+            )
+
+    def get(self, station: str) -> Station | None:
+        """Return a station, None when the unit does not have it."""
+        return self._stations.get(station)
+
+    def all(self) -> list[Station]:
+        """Return all stations."""
+        return list(self._stations.values())
+
+    def put(self, kept: Kept) -> None:
+        """Make or replace a station; raises ``BadStation``."""
+        before = self._stations.get(kept.configure.station)
+        station = Station(kept, self.hub)  # refused before anything of the old one is touched
+        if before is not None:
+            before.stop()
+            self.devices.hold(station.link)
+        self.hub.folder.save(kept)
+        self._stations[station.id] = station
+        station.start()
+
+    def remove(self, station: str) -> None:
+        """Stop and forget a station."""
+        found = self._stations.pop(station, None)
+        if found is not None:
+            found.stop()
+        self.hub.folder.remove(station)
+
+    def beats(self) -> list[StationBeat]:
+        """Return all stations' part of a heartbeat."""
+        return [station.beat() for station in self.all()]
+
+    # --- the world outside ----------------------------------------------------------------------
+
+    def _scan(self) -> None:
+        self.devices.scan(make_safe=True)
+        self._publish_devices()
+
+    def _changed(self) -> None:
+        if self.session is not None:
+            self.session.pulse.soon()
+
+    def _publish_devices(self) -> None:
+        if self.session is not None:
+            self.session.publish_devices()
+
+    def _connect(self) -> None:
+        """Register if the unit is not known yet, then hold the session; register again when nobody answers."""
+        while not self._stopping.is_set():
+            if self.identity.unit is None:
+                self._register()
+                continue
+            if self.session is None:
+                self.session = self._make_session(self.identity.unit)
+                self.session.start()
+            if self._known():
+                self._stopping.wait(1.0)
+                continue
+            logger.warning("event=unknown_to_managers unit=%s", self.identity.unit)
+            self._remember(
+                self._enrolment(self.session.link).run(lambda: self._stopping.is_set() or self._answered())
+            )
+
+    def _known(self) -> bool:
+        assert self.session is not None
+        connected_s = time.monotonic() - self.session.arrived_at
+        return (
+            not self.session.link.connected or connected_s < UNKNOWN_S or self.clock.heard_within(UNKNOWN_S)
+        )
+
+    def _answered(self) -> bool:
+        return self.clock.heard_within(UNKNOWN_S)
+
+    def _register(self) -> None:
+        link = Link(self._url(None), f"cellyard-enrol-{self.identity.hardware_id}", ca=self.config.mqtt.ca)
+        link.start()
+        try:
+            self._remember(self._enrolment(link).run(self._stopping.is_set))
+        finally:
+            link.stop()
+
+    def _enrolment(self, link: Link) -> Enrolment:
+        return Enrolment(link, self.config.prefix, self.identity, __version__, self._token, self.config.name)
+
+    def _remember(self, unit: str | None) -> None:
+        if unit is None or unit == self.identity.unit:
+            return
+        self.identity.unit = unit
+        self.identity_file.save(self.identity)
+        logger.info("event=registered unit=%s", unit)
+        if self.session is not None:
+            self.session.stop()
+            self.session = None
+
+    def _make_session(self, unit: str) -> Session:
+        def make_link(here: Here) -> Link:
+            return Link(self._url(unit), f"cellyard-unit-{unit}", will=here.will, ca=self.config.mqtt.ca)
+
+        return Session(
+            make_link, self.config.prefix, unit, spool=self.spool, devices=self.devices, clock=self.clock,
+            doer=self.dispatcher, beats=self.beats, folder=self.config.folder,
+        )  # fmt: skip
+
+    def _url(self, unit: str | None) -> str:
+        """Return the broker's address with the user that fits: the shared one, or after approval our own."""
+        mqtt = self.config.mqtt
+        address = Address.parse(mqtt.url)
+        user, password = mqtt.user or address.user, self._password or address.password
+        if unit is not None and user == SHARED_USER:
+            user, password = unit, self.identity.password
+        if user is None:
+            return mqtt.url
+        scheme = "mqtts" if address.tls else "mqtt"
+        return f"{scheme}://{quote(user, safe='')}:{quote(password or '', safe='')}@{address.host}:{address.port}"
+
+    def _watch_clock(self) -> None:
+        watch = JumpWatch()
+        while not self._stopping.wait(1.0):
+            jump_s = watch.jump_s()
+            if jump_s:
+                logger.warning("event=clock_jump seconds=%.3f", jump_s)
+                text = f"the clock of the unit jumped by {jump_s:+.3f} s"
+                event = {"at": iso(time.time()), "kind": "note", "text": text, "detail": {"jump_s": jump_s}}
+                self.spool.put(Entry(events=[event]))
+                for station in self.all():
+                    station.conductor.clock_jumped()
+
+    # --- this computer --------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        """Serve health and metrics if wanted, and stop all always."""
+        reads = {("GET", "/healthz"): self._health, ("GET", "/metrics"): self._metrics}
+        if self.config.http_port:
+            self._servers.append(Loopback(self.config.http_port, reads))
+        secret = secrets.token_urlsafe(24)
+        control = Loopback(0, {**reads, ("POST", "/stop-all"): self._stop_all}, secret)
+        self._servers.append(control)
+        for server in self._servers:
+            server.start()
+        body = msgspec.json.encode(Control(port=control.port, secret=secret))
+        disk.write(self.config.folder / "control.json", body, mode=0o600)
+
+    def _health(self) -> Answer:
+        dead = [station.kept.configure.name for station in self.all() if not station.is_alive()]
+        problems = [f"station {name} does not run" for name in dead]
+        if self.spool.failing:
+            problems.append(f"spool: {self.spool.failing}")
+        body = msgspec.json.encode({"healthy": not problems, "problems": problems}).decode()
+        return (503 if problems else 200), "application/json", body
+
+    def _metrics(self) -> Answer:
+        return 200, "text/plain; version=0.0.4", metrics.text(self)
+
+    def _stop_all(self) -> Answer:
+        told: list[tuple[str, object, str | None]] = []
+        done = threading.Event()
+
+        def answer(outcome: str, result: object, why: str | None) -> None:
+            told.append((outcome, result, why))
+            done.set()
+
+        self.dispatcher.stop_all(
+            self.all(), "stop all from the unit's own command line", "command line", answer
+        )
+        if not done.wait(25.0):
+            return 503, "application/json", '{"outcome": "failed", "reason": "the stations do not answer"}'
+        outcome, result, why = told[0]
+        names = {station.id: station.kept.configure.name for station in self.all()}
+        body = {"outcome": outcome, "result": result, "reason": why, "names": names}
+        return 200, "application/json", msgspec.json.encode(body).decode()
+
+
+def control_of(folder: Path) -> Control | None:
+    """Return how to reach the unit that runs in this state folder, None when none does."""
+    return disk.read(folder / "control.json", Control)

@@ -1,0 +1,25 @@
+"""What all stations of a unit share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cycler_unit.config import Config
+from cycler_unit.devices import Devices
+from cycler_unit.spool import Spool
+from cycler_unit.stations import StationFolder
+
+
+@dataclass
+class Hub:
+    """The unit's parts that a station needs; nothing here may ever wait for the network."""
+
+    config: Config
+    spool: Spool
+    devices: Devices
+    folder: StationFolder
+    changed: Callable[[], None] = field(default=lambda: None)
+    """Say that a state changed, so that a heartbeat goes out at once."""
+    devices_changed: Callable[[], None] = field(default=lambda: None)
+    """Say that a device was lost or found."""

@@ -1,0 +1,55 @@
+"""What other threads ask of a station: served between two readings, stops first."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Outcome = Literal["done", "refused", "failed"]
+Reply = Callable[[Outcome, dict[str, Any] | None, str | None], None]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request: the name of what to do, its arguments, and whom to tell."""
+
+    do: str
+    args: Any
+    reply: Reply
+    urgent: bool = False
+
+
+class Mailbox:
+    """A queue that wakes its reader. Urgent requests (stops) pass all others."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Ask] = deque()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+
+    def put(self, ask: Ask) -> None:
+        """Add a request and wake the reader."""
+        with self._lock:
+            if ask.urgent:
+                self._waiting.appendleft(ask)
+            else:
+                self._waiting.append(ask)
+        self._wake.set()
+
+    def take(self) -> Ask | None:
+        """Return the next request, None when there is none."""
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for a request, at most ``timeout_s``; True when one came."""
+        came = self._wake.wait(max(0.0, timeout_s))
+        self._wake.clear()
+        return came
+
+    def wake(self) -> None:
+        """Wake the reader without a request."""
+        self._wake.set()

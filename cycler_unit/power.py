@@ -1,0 +1,172 @@
+"""The power device of a station: off first, off confirmed, lost means not off (rules 6 and 13)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from cycler_unit.drivers.base import Identity, Measured, PowerDevice, Protections, Target
+from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DriverError
+from cycling.reading import SetPoint
+from wire.catalogue import Kind, Off
+
+logger = logging.getLogger("cycler_unit.power")
+
+# A device model without its own numbers in the catalogue: 1 % of 1 A, and half a second.
+DEFAULT_OFF = Off(command="off", i_off_a=0.01, t_off_s=0.5)
+# Off is sent this often at once before the station is called unsafe; then every second.
+OFF_TRIES = 2
+
+
+@dataclass(frozen=True)
+class OffResult:
+    """Whether off is measured off; ``text`` says what contradicts it."""
+
+    confirmed: bool
+    measured: Measured | None
+    text: str = ""
+
+
+class Power:
+    """One power device between its driver and the station's loop; used by one thread only."""
+
+    def __init__(self, device: PowerDevice, kind: Kind, serial_number: str) -> None:
+        self.device = device
+        self.kind = kind
+        self.serial_number = serial_number
+        self.off_rule = kind.off or DEFAULT_OFF
+        self.is_open = False
+        self.output_on = False
+        """As confirmed; after a loss what it was last."""
+        self.last = "off"
+        """The last set point in words, for "may still be on"."""
+
+    def open(self) -> Identity:
+        """Connect with off as the first thing sent; raises the errors of drivers.
+
+        A device with another serial number is switched off too, and then refused.
+        """
+        try:
+            identity = self.device.open()
+        except BaseException:
+            self.device.close()
+            raise
+        if self.serial_number and identity.serial_number != self.serial_number:
+            self.device.close()
+            raise DeviceFault(
+                f"the device at this link is {identity.model} {identity.serial_number},"
+                f" not {self.serial_number}: was it exchanged?"
+            )
+        self.is_open = True
+        return identity
+
+    def close(self) -> None:
+        """Disconnect; safe twice."""
+        self.is_open = False
+        self.device.close()
+
+    def read(self) -> Measured:
+        """Read; raises the errors of drivers."""
+        return self.device.read()
+
+    def apply(self, target: Target) -> None:
+        """Send a set point that is not off; raises the errors of drivers."""
+        self.last = words(target)
+        self.output_on = True  # from here on it may be on, whatever is raised
+        self.device.apply(target)
+
+    def off(self) -> OffResult:
+        """Switch off and confirm: accepted, read back off, measured off. Raises ``DeviceLost`` only."""
+        result = OffResult(False, None, "")
+        for _ in range(OFF_TRIES):
+            try:
+                self.device.make_safe()
+                result = self._confirm()
+            except DeviceLost:
+                raise
+            except DriverError as error:
+                result = OffResult(False, None, str(error))
+            if result.confirmed:
+                self.output_on = False
+                self.last = "off"
+                return result
+        return result
+
+    def _confirm(self) -> OffResult:
+        deadline_s = time.monotonic() + self.off_rule.t_off_s
+        if self.device.output_is_on():
+            return OffResult(False, None, "the device still says that its output is on")
+        while True:
+            measured = self.device.read()
+            current_a = measured.current_a
+            if current_a is not None and abs(current_a) < self.off_rule.i_off_a:
+                return OffResult(True, measured)
+            if time.monotonic() > deadline_s:
+                flows = "an unknown current" if current_a is None else f"{current_a:.3f} A"
+                return OffResult(
+                    False, measured, f"{flows} still flows {self.off_rule.t_off_s:g} s after off"
+                )
+
+    def protect(self, wanted: Protections) -> str | None:
+        """Write the device's own protections; return what it did not take, None when all is right."""
+        held = self.device.protect(wanted)
+        for name in (
+            "voltage_max_v",
+            "charge_current_max_a",
+            "discharge_current_max_a",
+            "power_max_w",
+            "voltage_min_v",
+        ):
+            asked, got = getattr(wanted, name), getattr(held, name)
+            if asked is None or (got is None and name == "voltage_min_v"):
+                continue  # a low cut-off that it cannot hold is carried by each set point (rule 3)
+            if got is None or abs(got - asked) > self._step(name):
+                return f"the device's own {name} was set to {asked:g} and reads back {got}"
+        return None
+
+    def _step(self, name: str) -> float:
+        measure = (
+            "voltage_v"
+            if name.startswith("voltage")
+            else "power_w"
+            if name.startswith("power")
+            else "current_a"
+        )
+        return (
+            1.01 * next((each.resolution for each in self.kind.measures if each.name == measure), 0.0) + 1e-9
+        )
+
+    def may_be_on(self) -> str:
+        """Say what a device that is not confirmed off may still be doing."""
+        return f"may still be on, last set point {self.last}" if self.output_on else "was off when last heard"
+
+
+def target(point: SetPoint) -> Target:
+    """Return the interpreter's set point as the driver's target."""
+    return Target(
+        mode=point.mode,
+        direction=point.direction,
+        current_a=point.current_a,
+        voltage_v=point.voltage_v,
+        power_w=point.power_w,
+        resistance_ohm=point.resistance_ohm,
+        voltage_max_v=point.voltage_max_v,
+        voltage_min_v=point.voltage_min_v,
+        charge_current_max_a=point.charge_current_max_a,
+        discharge_current_max_a=point.discharge_current_max_a,
+    )
+
+
+def words(each: Target) -> str:
+    """Return a target as a person says it: ``1.0 A to 4.20 V``."""
+    bound_v = each.voltage_min_v if each.direction == "discharge" else each.voltage_max_v
+    to = f" to {bound_v:.2f} V" if bound_v is not None else ""
+    if each.mode == "cv":
+        limit_a = max(each.charge_current_max_a, each.discharge_current_max_a)
+        return f"{each.voltage_v:.2f} V with at most {limit_a:g} A"
+    if each.mode == "cp":
+        return f"{each.power_w:g} W{to}"
+    if each.mode == "cr":
+        return f"{each.resistance_ohm:g} Ohm{to}"
+    return f"{each.current_a:g} A{to}" if each.mode == "cc" else "off"

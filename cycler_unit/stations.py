@@ -1,0 +1,63 @@
+"""What a station is and whether it is latched, kept on the disk so that both survive restarts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from cycler_unit import disk
+from wire.messages import StationConfigure
+
+logger = logging.getLogger("cycler_unit.stations")
+
+
+class Latch(msgspec.Struct, frozen=True, kw_only=True):
+    """A trip that only a person releases (safety.md rule 7). ``alarm`` is its UUID everywhere."""
+
+    alarm: str
+    code: str
+    text: str
+    at: str
+
+
+class Kept(msgspec.Struct, kw_only=True):
+    """One station's file."""
+
+    configure: StationConfigure
+    latches: list[Latch] = []
+
+
+class StationFolder:
+    """The folder with one file per station."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self) -> list[Kept]:
+        """Return all stations; a file that cannot be read is named and left alone."""
+        found = []
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                kept = disk.read(path, Kept)
+            except (msgspec.MsgspecError, OSError) as error:
+                logger.error("event=station_unreadable file=%s reason='%s'", path, error)
+                continue
+            if kept is not None:
+                found.append(kept)
+        return found
+
+    def save(self, kept: Kept) -> None:
+        """Write a station, whole or not at all, before returning."""
+        disk.write(self._path(kept.configure.station), msgspec.json.encode(kept))
+
+    def remove(self, station: str) -> None:
+        """Forget a retired station."""
+        self._path(station).unlink(missing_ok=True)
+
+    def _path(self, station: str) -> Path:
+        # The name came from outside; nothing but a plain name may become a file.
+        if not station or not station.replace("-", "").isalnum():
+            raise ValueError(f"{station!r} is no station id")
+        return self.folder / f"{station}.json"
