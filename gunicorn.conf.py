@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 from environs import FileAwareEnv
 from uvicorn_worker import UvicornWorker
 
-_env = FileAwareEnv()
+_env = FileAwareEnv(strip_whitespace=True)
 _env.read_env(Path(__file__).resolve().parent / ".env")
 
 
@@ -32,6 +33,12 @@ timeout = 60
 # Whoever ends TLS in a proxy names its address, so that it is believed about the client's.
 forwarded_allow_ips = _env.str("CELLYARD_PROXY", "127.0.0.1")
 proc_name = "cellyard-web"
+# gunicorn's remote control: one more door that nobody needs.
+control_socket_disable = True
+
+
+# Without collected files WhiteNoise serves them from where they lie, and says so as if it were wrong.
+warnings.filterwarnings("ignore", message="No directory at")
 
 
 def post_fork(_server: Any, _worker: Any) -> None:

@@ -16,7 +16,7 @@ def kept_secret(path: Path, make: str | None = None) -> str:
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+        fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
         write_private(fresh, make or secrets.token_urlsafe(18))
         try:
             os.link(fresh, path)

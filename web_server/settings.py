@@ -17,7 +17,8 @@ from web_server.api.conf import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F4
 from web_server.lib import logs, secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = FileAwareEnv()
+# A secret file ends with a newline, which is not part of the secret.
+env = FileAwareEnv(strip_whitespace=True)
 env.read_env(BASE_DIR / ".env")
 
 

@@ -69,6 +69,7 @@ class Site:
     def run(self) -> int:
         """Start everything, return when all has ended."""
         self.supervisor.run(self.begin)
+        say("up", "everything has ended; the data is in " + str(self.settings.state_dir))
         return self.exit_code
 
     async def begin(self) -> None:

@@ -48,7 +48,7 @@ def load() -> Settings:
     Raises:
         BadSetting: a value is not allowed.
     """
-    env = FileAwareEnv()
+    env = FileAwareEnv(strip_whitespace=True)
     try:
         env.read_env(ROOT / ".env")
         return Settings(

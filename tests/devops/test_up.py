@@ -1,0 +1,243 @@
+"""`make up` in real processes: start, second start, busy ports, deaths, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from devops.up.processes import MARK
+from tests.stack.api import Api
+from tests.stack.process import Process
+from tests.stack.waiting import free_port, until
+
+pytestmark = pytest.mark.stack
+NAMES = ("broker", "manager", "simulators", "unit", "web")
+
+
+class Up:
+    """`make up` with a state folder and ports of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self.web_port = free_port()
+        self.address = f"http://127.0.0.1:{self.web_port}"
+        self.env = {
+            "CELLYARD_STATE_DIR": str(self.state),
+            "CELLYARD_WEB_PORT": str(self.web_port),
+            "CELLYARD_MQTT_PORT": str(free_port()),
+        }
+        self.log = folder / "up.log"
+        self.process = self.another()
+
+    def another(self, log: Path | None = None, **env: str) -> Process:
+        """Return one more supervisor, not yet started."""
+        return Process("up", [sys.executable, "-m", "devops.up"], log or self.log, self.env | env)
+
+    def start(self) -> None:
+        """Start and wait for the printed address and for all processes."""
+        self.process.start()
+        self.process.says("password:", 60)
+        until(lambda: all(self.pid(name) for name in NAMES), 20, f"all run; {self.process.output()[-2000:]}")
+
+    def pid(self, name: str) -> int:
+        """Return the number in a process's pid file; 0 while there is none."""
+        file = self.state / "run" / f"{name}.pid"
+        return int(file.read_text()) if file.exists() else 0
+
+    @property
+    def api(self) -> Api:
+        return Api(self.address, "admin", (self.state / "admin-password").read_text().strip())
+
+    def first_sample(self, timeout_s: float) -> dict[str, Any]:
+        """Wait until the first experiment has a sample in the database."""
+
+        def there() -> Any:
+            found = self.api.get("experiments/")["results"]
+            samples = found and self.api.get(f"experiments/{found[0]['id']}/samples/", after=0, limit=1)
+            return found[0] if samples and samples["columns"].get("seq") else None
+
+        experiment: dict[str, Any] = until(there, timeout_s, "a first sample", every_s=0.2)
+        return experiment
+
+    def survivors(self) -> list[int]:
+        """Return the processes of this state folder that still run."""
+        return [process.pid for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get(MARK) == str(self.state) and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        self.process.stop(20)
+        for pid in self.survivors():
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    """Return a `make up` that is not started yet."""
+    made = Up(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """Return a running `make up`, shared by tests that leave it as it was."""
+    made = Up(tmp_path_factory.mktemp("up"))
+    made.start()
+    yield made
+    made.end()
+
+
+def test_it_goes_from_nothing_to_a_first_sample_within_a_minute(running):
+    experiment = running.first_sample(60)
+    assert experiment["name"] == "First run"
+    assert running.api.get("units/")["results"][0]["approved"]
+
+
+def test_it_prints_the_address_the_name_and_the_password(running):
+    text = running.process.output()
+    assert running.address in text
+    assert "admin" in text
+    assert (running.state / "admin-password").read_text().strip() in text
+    assert httpx.get(running.address, follow_redirects=True).status_code == 200
+
+
+def test_each_line_names_its_process(running):
+    for name in ("broker", "simulators", "web", "manager", "unit"):
+        until(lambda name=name: f"{name:<10} | " in running.process.output(), 10, name)
+
+
+def test_what_is_secret_is_readable_by_its_owner_only(running):
+    secret = ["admin-password", "secret-key", "unit.yaml", "broker/rumqttd.toml", "secrets/mqtt-manager"]
+    for name in secret:
+        assert stat.S_IMODE((running.state / name).stat().st_mode) == 0o600, name
+
+
+def test_the_unit_and_the_site_get_no_more_than_they_may_know(running):
+    unit = psutil.Process(running.pid("unit")).environ()
+    assert not any(
+        name.startswith(("CELLYARD_DATABASE", "CELLYARD_SECRET", "CELLYARD_ADMIN")) for name in unit
+    )
+    assert "CELLYARD_MQTT_URL" not in psutil.Process(running.pid("web")).environ()
+
+
+def test_a_second_start_prints_the_address_and_succeeds(running, tmp_path):
+    second = running.another(tmp_path / "second.log").start()
+    until(lambda: not second.running, 20, "the second ended")
+    assert second.stop() == 0
+    assert second.output().strip() == f"Cellyard is running already: {running.address}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_killed_process_is_started_again_within_two_seconds(running, name):
+    until(lambda: running.pid(name), 5, "it runs")
+    before = running.pid(name)
+    os.kill(before, signal.SIGKILL)
+    killed = time.monotonic()
+    until(lambda: running.pid(name) not in (0, before), 5, f"{name} runs again", every_s=0.01)
+    assert time.monotonic() - killed < 2.0
+    lines = [line for line in running.process.output().splitlines() if f"{name} was started again" in line]
+    assert len(lines) == 1
+
+
+def test_everything_works_again_after_all_that(running):
+    def online() -> bool:
+        return running.api.get("units/")["results"][0]["online"]
+
+    until(online, 40, "the unit is online again")
+
+
+def test_a_restart_of_the_simulators_keeps_what_the_cells_hold(running):
+    kept = running.state / "run" / "bench.yaml"
+
+    def charge() -> float:
+        return yaml.safe_load(kept.read_text())["supplies"][0]["cell"]["soc"]
+
+    until(lambda: charge() != 0.5, 60, "the first run moved the first cell's charge")
+
+
+def test_ctrl_c_ends_everything_and_the_data_stays(up):
+    up.start()
+    os.kill(up.process.pid, signal.SIGINT)
+    until(lambda: not up.process.running, 20, "the supervisor ended")
+    assert up.process.stop() == 0
+    assert up.survivors() == []
+    assert list((up.state / "run").glob("*.pid")) == []
+    password = (up.state / "admin-password").read_text()
+    up.process = up.another()
+    began = time.monotonic()
+    up.start()
+    until(
+        lambda: up.api.get("stations/")["results"][0]["reading"], 20, "a reading is on the page", every_s=0.1
+    )
+    assert time.monotonic() - began < 10
+    assert (up.state / "admin-password").read_text() == password
+
+
+def test_what_a_killed_supervisor_left_is_ended_by_the_next(up):
+    up.start()
+    left = up.pid("web")
+    os.kill(up.process.pid, signal.SIGKILL)
+    up.process.popen.wait(5)
+    assert psutil.pid_exists(left)
+    up.process = up.another()
+    up.start()
+    assert "ended web, left running by an earlier start" in up.process.output()
+    assert up.pid("web") != left
+
+
+@pytest.mark.parametrize("setting", ["CELLYARD_WEB_PORT", "CELLYARD_MQTT_PORT"])
+def test_a_busy_port_is_one_sentence_with_its_setting(up, setting):
+    import socket
+
+    with socket.create_server(("127.0.0.1", int(up.env[setting]))):
+        up.process.start()
+        until(lambda: not up.process.running, 20, "it gave up")
+    assert up.process.stop() == 1
+    port = up.env[setting]
+    assert up.process.output().splitlines() == [
+        f"Port {port} of 127.0.0.1 is in use by another program: set {setting} to a free one."
+    ]
+
+
+def test_a_wrong_setting_is_one_sentence(up):
+    process = up.another(CELLYARD_WEB_PORT="eighty").start()
+    until(lambda: not process.running, 20, "it gave up")
+    assert process.stop() == 1
+    assert process.output().splitlines() == [
+        "CELLYARD_WEB_PORT is 'eighty'; it must be a port, a number from 1 to 65535"
+    ]
+
+
+def test_an_outside_broker_is_used_instead_of_the_embedded_one(up, broker):
+    up.env["CELLYARD_MQTT_URL"] = broker.url("manager")
+    up.process = up.another()
+    up.process.start()
+    up.process.says("password:", 60)
+    until(lambda: up.pid("unit") and up.pid("manager"), 20, "the others run")
+    assert not up.pid("broker")
+    until(lambda: up.api.get("units/")["results"][0]["online"], 30, "the unit is online by it")
+
+
+def test_a_password_that_was_chosen_is_the_administrators(up):
+    up.env["CELLYARD_ADMIN_PASSWORD"] = "chosen by a person"
+    up.process = up.another()
+    up.start()
+    assert "chosen by a person" in up.process.output()
+    assert Api(up.address, "admin", "chosen by a person").get("me/")["username"] == "admin"

@@ -1,0 +1,133 @@
+"""The small parts of the supervisor, alone."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+
+from devops.up import bench, ports
+from devops.up.cells import Cells
+from devops.up.lock import Held, Lock
+from devops.up.logs import Prefixed
+from devops.up.processes import broker_url, environment, late
+from devops.up.settings import BadSetting, Settings, load
+from devops.up.supervisor import in_words
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(state_dir=tmp_path)
+
+
+def test_the_lock_tells_the_second_what_the_first_said(tmp_path):
+    first, second = Lock(tmp_path / "lock"), Lock(tmp_path / "lock")
+    first.take("http://127.0.0.1:8000")
+    with pytest.raises(Held, match=r"http://127\.0\.0\.1:8000"):
+        second.take("http://127.0.0.1:9000")
+    first.release()
+    first.release()
+    second.take("http://127.0.0.1:9000")
+    second.release()
+
+
+def test_pieces_of_output_become_whole_lines(capsys):
+    stream = Prefixed("web")
+    stream({"data": b"one\ntw"})
+    stream({"data": "o ü\nthr".encode()})
+    stream.close()
+    assert capsys.readouterr().out.splitlines() == [
+        "web        | one",
+        "web        | two ü",
+        "web        | thr",
+    ]
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "-1", "eighty", "8000.5"])
+def test_a_port_that_is_none_is_refused_by_its_name(monkeypatch, text):
+    monkeypatch.setenv("CELLYARD_MQTT_PORT", text)
+    with pytest.raises(BadSetting, match=r"CELLYARD_MQTT_PORT is .* from 1 to 65535"):
+        load()
+
+
+def test_a_relative_state_folder_lies_beside_the_code(monkeypatch):
+    monkeypatch.setenv("CELLYARD_STATE_DIR", "elsewhere")
+    assert load().state_dir == Path(__file__).resolve().parents[2] / "elsewhere"
+
+
+def test_the_brokers_address_may_come_from_a_file(monkeypatch, tmp_path):
+    (tmp_path / "url").write_text("mqtt://manager:word@lab:1883\n")
+    monkeypatch.setenv("CELLYARD_MQTT_URL_FILE", str(tmp_path / "url"))
+    assert load().mqtt_url == "mqtt://manager:word@lab:1883"
+
+
+def test_a_free_port_is_found_past_busy_ones():
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        assert not ports.is_free("127.0.0.1", port)
+        assert ports.first_free("127.0.0.1", port) > port
+
+
+def test_an_address_that_is_not_ours_is_named_with_its_setting():
+    with pytest.raises(ports.Busy, match="CELLYARD_BIND"):
+        ports.require("203.0.113.7", 8000, "CELLYARD_WEB_PORT")
+
+
+def test_the_bench_is_written_once_and_then_the_users(tmp_path):
+    first = bench.bench(tmp_path)
+    assert [supply["cell"] for supply in first["supplies"]] == [bench.CELL, bench.CELL]
+    first["supplies"][0]["cell"]["soc"] = 0.9
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(first))
+    assert bench.bench(tmp_path)["supplies"][0]["cell"]["soc"] == 0.9
+
+
+def test_a_cell_keeps_its_charge_until_it_is_described_anew(tmp_path):
+    described = {
+        "supplies": [{"name": "a", "cell": dict(bench.CELL)}],
+        "host": "127.0.0.1",
+        "control_port": 1,
+    }
+    first = Cells(described, tmp_path / "bench.yaml")
+    first.bench["supplies"][0]["cell"]["soc"] = 0.77
+    first.write()
+    assert Cells(described, tmp_path / "bench.yaml").bench["supplies"][0]["cell"]["soc"] == 0.77
+    described["supplies"][0]["cell"]["capacity_ah"] = 2.0
+    assert Cells(described, tmp_path / "bench.yaml").bench["supplies"][0]["cell"]["soc"] == 0.5
+
+
+def test_simulators_that_do_not_answer_change_nothing(tmp_path):
+    described = {
+        "supplies": [{"name": "a", "cell": dict(bench.CELL)}],
+        "host": "127.0.0.1",
+        "control_port": 1,
+    }
+    cells = Cells(described, tmp_path / "bench.yaml")
+    cells.look()
+    assert cells.bench["supplies"][0]["cell"]["soc"] == 0.5
+
+
+def test_each_process_knows_only_what_it_must(monkeypatch, settings, tmp_path):
+    for name in ("CELLYARD_DATABASE_URL", "CELLYARD_SECRET_KEY_FILE", "CELLYARD_ADMIN_PASSWORD"):
+        monkeypatch.setenv(name, "secret")
+    programs = {program.name: program.env for program in late(settings, tmp_path / "unit.yaml")}
+    assert "secret" not in programs["unit"].values()
+    assert "CELLYARD_MQTT_URL" not in programs["web"]
+    assert programs["manager"]["CELLYARD_MQTT_URL"].startswith("mqtt://manager:")
+    assert programs["manager"]["CELLYARD_DATABASE_URL"] == "secret"
+
+
+def test_a_hidden_setting_is_hidden_as_a_file_too(monkeypatch, settings):
+    monkeypatch.setenv("CELLYARD_MQTT_URL_FILE", "/run/secrets/url")
+    assert "CELLYARD_MQTT_URL_FILE" not in environment(settings, without=("CELLYARD_MQTT_URL",))
+
+
+def test_an_outside_broker_keeps_its_own_user(tmp_path):
+    settings = Settings(state_dir=tmp_path, mqtt_url="mqtts://somebody:word@lab:8883")
+    assert broker_url(settings, "manager") == "mqtts://somebody:word@lab:8883"
+
+
+def test_an_end_is_said_in_words():
+    assert in_words(-9) == "signal SIGKILL"
+    assert in_words(3) == "exit code 3"
