@@ -58,8 +58,8 @@ def change_role(by: Person | None, person: Person, role: str) -> Person:
         Refused: nobody would be left to administrate, or the role is unknown.
     """
     require(by, Role.ADMINISTRATOR, "change a role")
-    before, person.role = person.role, _known_role(role)
-    _keep_an_administrator(person)
+    _keep_an_administrator(person, role=_known_role(role), active=person.is_active)
+    before, person.role = person.role, role
     person.save(update_fields=["role"])
     audit.record(by, "person.role", person, role=[before, role])
     return person
@@ -69,8 +69,8 @@ def change_role(by: Person | None, person: Person, role: str) -> Person:
 def switch(by: Person | None, person: Person, *, active: bool) -> Person:
     """Switch an account on or off; switching it off revokes its tokens."""
     require(by, Role.ADMINISTRATOR, "switch accounts on or off")
+    _keep_an_administrator(person, role=person.role, active=active)
     person.is_active = active
-    _keep_an_administrator(person)
     person.save(update_fields=["is_active"])
     if not active:
         person.tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
@@ -154,9 +154,9 @@ def _known_role(role: str) -> str:
     return role
 
 
-def _keep_an_administrator(person: Person) -> None:
+def _keep_an_administrator(person: Person, *, role: str, active: bool) -> None:
     others = Person.objects.filter(role=Role.ADMINISTRATOR, is_active=True).exclude(pk=person.pk)
-    if not (person.role == Role.ADMINISTRATOR and person.is_active) and not others.exists():
+    if not (role == Role.ADMINISTRATOR and active) and not others.exists():
         raise Refused.one("This is the last administrator; make another one first.", "role")
 
 
