@@ -100,7 +100,8 @@ class Cell:
     def advance_current(self, current_a: float, dt_s: float) -> float:
         """Let ``current_a`` flow for ``dt_s`` seconds; return the voltage at the end, in V.
 
-        The RC pairs and the heat are updated exactly for a constant current.
+        The RC pairs are updated exactly for a constant current; the heat relaxes exactly under the losses
+        that the interval began with.
         """
         if dt_s != self._dt:
             self._set_interval(dt_s)
