@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import signal
+import socket
 import stat
 import sys
 import time
@@ -55,8 +58,9 @@ class Up:
         file = self.state / "run" / f"{name}.pid"
         return int(file.read_text()) if file.exists() else 0
 
-    @property
+    @functools.cached_property
     def api(self) -> Api:
+        """The REST API with the administrator's token, which outlives a restart."""
         return Api(self.address, "admin", (self.state / "admin-password").read_text().strip())
 
     def first_sample(self, timeout_s: float) -> dict[str, Any]:
@@ -166,10 +170,24 @@ def test_everything_works_again_after_all_that(running):
 def test_a_restart_of_the_simulators_keeps_what_the_cells_hold(running):
     kept = running.state / "run" / "bench.yaml"
 
-    def charge() -> float:
-        return yaml.safe_load(kept.read_text())["supplies"][0]["cell"]["soc"]
+    def ask(**request: Any) -> dict[str, Any]:
+        with socket.create_connection(
+            ("127.0.0.1", yaml.safe_load(kept.read_text())["control_port"])
+        ) as line:
+            line.sendall(json.dumps(request).encode() + b"\n")
+            return json.loads(line.makefile().readline())
 
-    until(lambda: charge() != 0.5, 60, "the first run moved the first cell's charge")
+    def remembered() -> float:
+        return yaml.safe_load(kept.read_text())["supplies"][1]["cell"]["soc"]
+
+    # The second cell, on which nothing runs: another charge appears in it.
+    ask(device="supply2", fault="wrong_cell", soc=0.8)
+    until(lambda: abs(remembered() - 0.8) < 0.01, 15, "the charge is remembered")
+    before = running.pid("simulators")
+    os.kill(before, signal.SIGKILL)
+    until(lambda: running.pid("simulators") not in (0, before), 5, "the simulators run again")
+    truth = until(lambda: ask(device="supply2", query="truth"), 10, "they answer")
+    assert truth["soc"] == pytest.approx(0.8, abs=0.01)
 
 
 def test_ctrl_c_ends_everything_and_the_data_stays(up):
@@ -204,8 +222,6 @@ def test_what_a_killed_supervisor_left_is_ended_by_the_next(up):
 
 @pytest.mark.parametrize("setting", ["CELLYARD_WEB_PORT", "CELLYARD_MQTT_PORT"])
 def test_a_busy_port_is_one_sentence_with_its_setting(up, setting):
-    import socket
-
     with socket.create_server(("127.0.0.1", int(up.env[setting]))):
         up.process.start()
         until(lambda: not up.process.running, 20, "it gave up")
