@@ -88,7 +88,7 @@ export class Editor {
 
   context() {
     const form = this.area.form;
-    const pick = (name) => form?.elements[name]?.value || undefined;
+      const pick = (name) => { const value = form?.elements[name]?.value; return value && value !== "any" ? value : undefined; };
     return { battery: this.root.dataset.battery || (form?.dataset.context ? pick("battery") : undefined), station: this.root.dataset.station || (form?.dataset.context ? pick("station") : undefined) };
   }
 

@@ -1,0 +1,88 @@
+"""What people type to file an experiment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from web_server.lib import inputs
+from web_server.profiles.forms import DefinitionField
+
+# The profile that is written on this very page.
+WRITTEN_HERE = "new"
+ANY_STATION = "any"
+
+
+class FilingForm(inputs.Styled):
+    """Battery, station, profile, and what may be said besides."""
+
+    battery = forms.CharField(label="Battery", error_messages={"required": "Choose a battery."})
+    station = forms.CharField(label="Station", error_messages={"required": "Choose a station."})
+    profile = forms.CharField(label="Profile", error_messages={"required": "Choose a profile."})
+    load = forms.BooleanField(label="I have put the battery in", required=False)
+
+    profile_name = inputs.text("Name of the new profile")
+    definition = DefinitionField(label="New profile", required=False)
+
+    name = inputs.text("Name", hint="Left empty: battery and profile.")
+    description = inputs.lines("Description", rows=2)
+    project = inputs.text("Project")
+    tags = inputs.words("Tags")
+    priority = inputs.number("Priority", whole=True, hint="Higher goes first; usual is 0.")
+    initial_soc_percent = inputs.number("Charge at the start", "%", hint="Needed by profiles that end on the state of charge.")
+    contact_policy = forms.ChoiceField(
+        label="When the server is away",
+        choices=[("continue", "Go on"), ("finish_step", "Finish the step, then off"), ("off", "Switch off after a while")],
+        required=False,
+    )
+    off_after_s = inputs.number("Off after", "s")
+    resume_policy = forms.ChoiceField(
+        label="After a crash or power cut",
+        choices=[("hold", "Hold: paused until somebody looks"), ("resume", "Resume by itself, when that is safe")],
+        required=False,
+    )
+    rest_voltage_confirmed = forms.BooleanField(
+        label="The rest voltage is right, though it differs from the last recorded one", required=False
+    )
+    record_every_s = inputs.number("Record every", "s", hint="Left empty: as the profile says.")
+    polarity = forms.ChoiceField(label="Polarity", choices=[("", "–"), ("positive", "positive"), ("negative", "negative")], required=False)
+    volume_ml = inputs.number("Electrolyte volume", "mL")
+    electrolyte_soc_percent = inputs.number("Electrolyte's charge", "%")
+    flow_min_ml_min = inputs.number("Flow at least", "mL/min")
+    flow_max_ml_min = inputs.number("Flow at most", "mL/min")
+
+    def clean(self) -> dict[str, Any]:
+        """Ask for the new profile only where it is chosen."""
+        typed = super().clean() or {}
+        if typed.get("profile") == WRITTEN_HERE:
+            if not typed.get("definition") and "definition" not in self.errors:
+                self.add_error("definition", "Write the profile, or choose one that is there.")
+            if not typed.get("profile_name"):
+                self.add_error("profile_name", "Give the new profile a name.")
+        else:
+            self.errors.pop("definition", None)
+        return typed
+
+    def body(self) -> dict[str, Any]:
+        """Return what the service takes, but battery, station and profile."""
+        typed = self.cleaned_data
+        body = {name: typed[name] for name in ("description", "project", "load", "rest_voltage_confirmed")}
+        for name in ("priority", "initial_soc_percent", "off_after_s"):
+            if typed[name] is not None:
+                body[name] = typed[name]
+        for name in ("contact_policy", "resume_policy"):
+            if typed[name]:
+                body[name] = typed[name]
+        if typed["record_every_s"] is not None:
+            body["record"] = {"every_s": typed["record_every_s"]}
+        electrolyte = {name: typed[name] for name in ("volume_ml", "flow_min_ml_min", "flow_max_ml_min") if typed[name] is not None}
+        electrolyte |= {"polarity": typed["polarity"]} if typed["polarity"] else {}
+        if typed["electrolyte_soc_percent"] is not None:
+            electrolyte["initial_soc_percent"] = typed["electrolyte_soc_percent"]
+        return {**body, "tags": inputs.split(typed["tags"]), **({"electrolyte": electrolyte} if electrolyte else {})}
+
+
+# How the form groups what is not one of the three choices.
+DETAILS = ("name", "project", "tags", "priority", "initial_soc_percent", "record_every_s", "contact_policy", "off_after_s", "resume_policy")
+ELECTROLYTE = ("polarity", "volume_ml", "electrolyte_soc_percent", "flow_min_ml_min", "flow_max_ml_min")

@@ -1,0 +1,28 @@
+"""Addresses of the pages of the laboratory."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from web_server.lab.views import monitor, stations, system, units
+
+urlpatterns = [
+    path("", monitor.monitor, name="monitor"),
+    path("monitor/trouble/", monitor.trouble, name="monitor-trouble"),
+    path("monitor/tile/<uuid:uuid>/", monitor.tile, name="monitor-tile"),
+    path("monitor/stop-all/", monitor.stop_all, name="stop-all"),
+    path("stations/", stations.stations, name="stations"),
+    path("stations/new/", stations.new, name="station-new"),
+    path("stations/<uuid:uuid>/", stations.station, name="station"),
+    path("stations/<uuid:uuid>/edit/", stations.edit, name="station-edit"),
+    path("stations/<uuid:uuid>/stop/", stations.stop, name="station-stop"),
+    path("stations/<uuid:uuid>/retire/", stations.retire, name="station-retire"),
+    path("units/", units.units, name="units"),
+    path("units/token/", units.token, name="unit-token"),
+    path("units/<uuid:uuid>/", units.unit, name="unit"),
+    path("units/<uuid:uuid>/approve/", units.approve, name="unit-approve"),
+    path("units/<uuid:uuid>/detect/", units.detect, name="unit-detect"),
+    path("units/<uuid:uuid>/rename/", units.rename, name="unit-rename"),
+    path("units/<uuid:uuid>/retire/", units.retire, name="unit-retire"),
+    path("system/", system.system, name="system"),
+]

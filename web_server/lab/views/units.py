@@ -1,0 +1,102 @@
+"""Units: approve, detect, health."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from web_server.lab import listing, services
+from web_server.lab.models import Unit
+from web_server.lib import cursor
+from web_server.lib.errors import ServiceError
+from web_server.page import act, page
+
+SECTION = "units"
+
+
+def _units(request: HttpRequest, secret: str = "") -> HttpResponse:
+    sort = request.GET.get("sort", "name")
+    sort = sort if sort.lstrip("-") in listing.UNIT_SORTS else "name"
+    rows = cursor.take(listing.units(request.GET), sort, request.GET.get("after", ""))
+    pending = list(Unit.objects.filter(approved=False, retired_at=None))
+    filtered = any(request.GET.get(name) for name in ("q", "retired"))
+    return page(
+        request, "lab/units.html", SECTION, rows=rows, default_sort="name", pending=pending, filtered=filtered, secret=secret
+    )
+
+
+def units(request: HttpRequest) -> HttpResponse:
+    """List the units, those that wait for approval first."""
+    return _units(request)
+
+
+def unit(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Show one unit: health, devices, stations, what was asked of it."""
+    shown = get_object_or_404(Unit.objects.select_related("approved_by"), uuid=uuid)
+    return page(
+        request,
+        "lab/unit.html",
+        SECTION,
+        unit=shown,
+        devices=listing.devices(shown),
+        stations=shown.stations.filter(retired_at=None).select_related("battery", "active_experiment"),
+        commands=shown.commands.select_related("station", "experiment").order_by("-id")[:20],
+    )
+
+
+@require_POST
+def approve(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Let a unit take part."""
+    person: Any = request.user
+    row = get_object_or_404(Unit, uuid=uuid)
+    said = f"{row.name} is approved; it hears so within 10 s."
+    return act(request, lambda: services.approve(person, row), said, reverse("unit", args=[uuid]))
+
+
+@require_POST
+def detect(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Ask a unit to look for devices."""
+    person: Any = request.user
+    row = get_object_or_404(Unit, uuid=uuid)
+    said = f"{row.name} is looking for devices; what it finds appears here."
+    return act(request, lambda: services.detect(person, row), said, reverse("unit", args=[uuid]))
+
+
+@require_POST
+def rename(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Give a unit another name."""
+    person: Any = request.user
+    row = get_object_or_404(Unit, uuid=uuid)
+    name = request.POST.get("name", "")
+    return act(request, lambda: services.rename_unit(person, row, name), "Renamed.", reverse("unit", args=[uuid]))
+
+
+@require_POST
+def retire(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Take a unit out of use."""
+    person: Any = request.user
+    row = get_object_or_404(Unit, uuid=uuid)
+    return act(request, lambda: services.retire_unit(person, row), f"{row.name} is retired.", reverse("units"))
+
+
+@never_cache
+@require_POST
+def token(request: HttpRequest) -> HttpResponse:
+    """Make a one-time token for a new unit and show it, this once."""
+    person: Any = request.user
+    try:
+        _, secret = services.issue_enrol_token(person, note=request.POST.get("note", ""))
+    except ServiceError as error:
+        refused = error
+
+        def refuse() -> None:
+            raise refused
+
+        return act(request, refuse, "", reverse("units"))
+    return _units(request, secret)
