@@ -215,12 +215,7 @@ def _fitting(experiment: Experiment, *, long_delays: bool) -> tuple[Station, Con
         "long_delays": long_delays,
     }
     if experiment.station is not None:
-        contract = draw_up(
-            experiment.battery,
-            experiment.station,
-            profile,
-            initial_soc_percent=experiment.initial_soc_percent,
-        )
+        contract = draw_up(experiment.battery, experiment.station, profile, **given)
         if not contract.fits:
             raise Refused(contract.errors)
         return experiment.station, contract

@@ -89,7 +89,9 @@ def _columns(experiment: Experiment, to: str, reason: dict[str, Any] | None, now
     if to == Status.RUNNING and experiment.started_at is None:
         columns["started_at"] = now
     if to == Status.QUEUED:
-        columns |= {"active_station": None, "active_battery": None, "envelope": "", "envelope_sha256": ""}
+        # The contract's text stays until the next start replaces it: should the unit run after all,
+        # it runs by this one.
+        columns |= {"active_station": None, "active_battery": None}
         columns["queued_because"] = str((reason or {}).get("text", ""))[:250]
         if experiment.station_query is not None:
             columns["station"] = None

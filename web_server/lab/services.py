@@ -225,10 +225,7 @@ def _with_devices(entries: Any, field: str, parts: tuple[str, ...]) -> list[dict
     for entry in entries:
         if not isinstance(entry, dict) or set(entry) != set(parts):
             raise Refused.one(shape, field)
-        device = find(Device, entry["device"], field)
-        # As it is now: a row that the caller held may have been used by another station since.
-        device.refresh_from_db(fields=["station", "unit"])
-        rows.append({**entry, "device": device})
+        rows.append({**entry, "device": find(Device, entry["device"], field)})
     return rows
 
 

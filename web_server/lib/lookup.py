@@ -13,18 +13,25 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 def find(model: type[Row], given: Any, field: str) -> Row:
-    """Return the row that ``given`` is, or whose UUID it is.
+    """Return the row that ``given`` is, or whose UUID it is, as the database has it now.
+
+    Also a row that the caller holds is read again: it may be from before somebody's change.
 
     Raises:
         Refused: there is none; the error is at ``field``.
     """
+    rows = model._default_manager
     if isinstance(given, model):
-        return given
-    try:
-        key = uuid.UUID(str(given))
-    except ValueError:
-        key = None
-    row = model._default_manager.filter(uuid=key).first() if key else None
+        row = rows.filter(pk=given.pk).first()
+    else:
+        row = rows.filter(uuid=key).first() if (key := _uuid(given)) else None
     if row is None:
         raise Refused.one(f"There is no {model._meta.verbose_name} {given!r}.", field)
     return row
+
+
+def _uuid(given: Any) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(str(given))
+    except ValueError:
+        return None

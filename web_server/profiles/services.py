@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from cycling import check as core
+from cycling import text as textform
 from cycling.steps import Profile as Definition
 from web_server.accounts import audit
 from web_server.accounts.models import Person
@@ -44,8 +45,6 @@ def _read_text(typed: Any, own: dict[str, Any]) -> tuple[Definition | None, list
     """Parse the text form; what else the body says (capacity, safety, record) goes over it."""
     if not isinstance(typed, str):
         return None, [fields.error("text", "text is a text, one instruction a line.")]
-    from cycling import text as textform
-
     parsed, problems = textform.parse(typed, str(own.get("name") or ""))
     if parsed is None or problems:
         return None, [contract.as_error(problem) for problem in problems]
