@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import signal
@@ -40,12 +41,12 @@ class Up:
             "CELLYARD_WEB_PORT": str(self.web_port),
             "CELLYARD_MQTT_PORT": str(free_port()),
         }
-        self.log = folder / "up.log"
+        self.logs = (folder / f"up-{number}.log" for number in itertools.count(1))
         self.process = self.another()
 
-    def another(self, log: Path | None = None, **env: str) -> Process:
-        """Return one more supervisor, not yet started."""
-        return Process("up", [sys.executable, "-m", "devops.up"], log or self.log, self.env | env)
+    def another(self, **env: str) -> Process:
+        """Return one more supervisor with a log of its own, not yet started."""
+        return Process("up", [sys.executable, "-m", "devops.up"], next(self.logs), self.env | env)
 
     def start(self) -> None:
         """Start and wait for the printed address and for all processes."""
@@ -141,8 +142,8 @@ def test_the_unit_and_the_site_get_no_more_than_they_may_know(running):
     assert "CELLYARD_MQTT_URL" not in psutil.Process(running.pid("web")).environ()
 
 
-def test_a_second_start_prints_the_address_and_succeeds(running, tmp_path):
-    second = running.another(tmp_path / "second.log").start()
+def test_a_second_start_prints_the_address_and_succeeds(running):
+    second = running.another().start()
     until(lambda: not second.running, 20, "the second ended")
     assert second.stop() == 0
     assert second.output().strip() == f"Cellyard is running already: {running.address}"
