@@ -93,6 +93,11 @@ class Lab:
         experiments.set_status(experiment, Status.RUNNING)
         return experiment
 
+    def demo_cell_in_the_last_station(self) -> None:
+        """Put another battery into the second station, as on the demo bench."""
+        other = cells.add(self.operator, **{**BATTERY, "name": "Cell 2"})
+        cells.load(self.operator, other, self.stations[1])
+
     def measure(self, experiment: Experiment, first: int, count: int, **columns: list[Any]) -> None:
         """Store samples of 1 s distance, as the manager does; ``columns`` replace or add some."""
         seqs = range(first, first + count)

@@ -2,7 +2,9 @@
 
 ``python -m tests.web_server.stream_lab`` migrates the database of the environment, builds the
 laboratory, prints one JSON line, then obeys lines on its input: ``samples <first> <count>`` stores
-samples; ``answer`` waits for the next queued command and closes it. Each prints when it was committed.
+samples; ``answer`` waits for the next queued command and closes it; each prints when it was committed.
+With the argument ``serve`` it plays manager and unit by itself until the input ends: starts what is
+queued, obeys commands, measures.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
+from typing import Any
 
 import django
 
@@ -18,6 +22,36 @@ import django
 def tell(**said: object) -> None:
     """Print one JSON line at once."""
     print(json.dumps(said), flush=True)
+
+
+# What an experiment is after its unit has done as asked.
+AFTER = {
+    "experiment.start": "running",
+    "experiment.pause": "paused",
+    "experiment.resume": "running",
+    "experiment.stop": "stopped",
+}
+
+
+def serve(lab: Any, until: threading.Event) -> None:
+    """Play manager and unit: start what is queued, obey, measure once per round."""
+    from web_server.commands import services as commands
+    from web_server.experiments import services as experiments
+    from web_server.experiments.models import Experiment, Status
+    from web_server.lab.models import Station
+
+    while not until.wait(0.05):
+        for station in Station.objects.filter(state="idle"):
+            experiments.start_next(station)
+        for command in commands.claim([lab.unit.pk], "test"):
+            experiment = Experiment.objects.get(pk=command.experiment_id)
+            to = AFTER[command.kind]
+            ends = {"last_seq": experiment.sample_count} if to == "stopped" else {}
+            reason = {"code": "stopped", "text": command.args.get("reason", "")} if ends else None
+            commands.close(command.uuid, "done")
+            experiments.set_status(experiment, to, reason, **ends)
+        for experiment in Experiment.objects.filter(status=Status.RUNNING):
+            lab.measure(experiment, experiment.sample_count + 1, 1)
 
 
 def main() -> None:
@@ -33,6 +67,17 @@ def main() -> None:
     from web_server.commands.models import Command
 
     lab = build()
+    if "serve" in sys.argv:
+        ended = threading.Event()
+        threading.Thread(target=lambda: (sys.stdin.read(), ended.set())).start()
+        someone = lab.manager
+        someone.set_password("seen by nobody else")
+        someone.username = "admin"
+        someone.save()
+        lab.demo_cell_in_the_last_station()
+        tell(served=True)
+        serve(lab, ended)
+        return
     experiment = lab.running()
     ids = {"experiment": experiment.uuid, "station": lab.stations[0].uuid, "unit": lab.unit.uuid}
     tell(token=issue_token(lab.operator)[1], **{name: str(uuid) for name, uuid in ids.items()})
