@@ -529,6 +529,7 @@ class Conductor:
             self.run = None
             return
         if self.station.power.is_open:
+            self.station.round()  # count up to now
             self.station.switch_off()
         if self.station.unsafe is None and self.run is run:
             self.station.hub.spool.put(Entry(experiment=run.id, checkpoint=run.off_checkpoint()), force=True)

@@ -17,6 +17,8 @@ logger = logging.getLogger("cycler_unit.power")
 DEFAULT_OFF = Off(command="off", i_off_a=0.01, t_off_s=0.5)
 # Off is sent this often at once before the station is called unsafe; then every second.
 OFF_TRIES = 2
+# Between two looks at a current that has not gone yet.
+CONFIRM_S = 0.02
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,12 @@ class Run:
             *parts, saved.interpreter, initial_soc_percent=self.start.initial_soc_percent
         )
 
+    @property
+    def remaining_s(self) -> float | None:
+        """Return the time to the expected end, None while unknown."""
+        end_s = self.interpreter.expected_end_s
+        return None if end_s is None else round(max(0.0, end_s - self._elapsed_s), 1)
+
     # --- time -----------------------------------------------------------------------------------
 
     def _go_on_counting(self, saved: Checkpoint) -> None:

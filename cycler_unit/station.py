@@ -397,6 +397,7 @@ class Station(threading.Thread):
             reading=reading,
             age_of_last_reading_s=round(time.monotonic() - taken.taken_s, 3) if taken else None,
             alarm=latches[0].alarm if latches else None,
+            remaining_s=run.remaining_s if run else None,
             detail=self.unsafe or (latches[0].text if latches else self.conductor.detail),
         )
 
