@@ -5,15 +5,16 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 from environs import FileAwareEnv
 from uvicorn_worker import UvicornWorker
 
+from web_server.lib import logs
+
 _env = FileAwareEnv(strip_whitespace=True)
-_env.read_env(Path(__file__).resolve().parent / ".env")
+_env.read_env(Path(__file__).resolve().parent / ".env", recurse=False)
 
 
 class _Worker(UvicornWorker):
@@ -33,12 +34,16 @@ timeout = 60
 # Whoever ends TLS in a proxy names its address, so that it is believed about the client's.
 forwarded_allow_ips = _env.str("CELLYARD_PROXY", "127.0.0.1")
 proc_name = "cellyard-web"
+# Its lines look like those of all other processes; requests are logged by the proxy in front.
+logconfig_dict = logs.config(_env.str("CELLYARD_LOG", "INFO"), _env.str("CELLYARD_LOG_FORMAT", "text"))
+logconfig_dict["loggers"].update(
+    {
+        "gunicorn.error": {"handlers": ["stream"], "level": "INFO", "propagate": False},
+        "gunicorn.access": {"handlers": [], "level": "WARNING", "propagate": False},
+    }
+)
 # gunicorn's remote control: one more door that nobody needs.
 control_socket_disable = True
-
-
-# Without collected files WhiteNoise serves them from where they lie, and says so as if it were wrong.
-warnings.filterwarnings("ignore", message="No directory at")
 
 
 def post_fork(_server: Any, _worker: Any) -> None:

@@ -19,7 +19,7 @@ from web_server.lib import logs, secret
 BASE_DIR = Path(__file__).resolve().parent.parent
 # A secret file ends with a newline, which is not part of the secret.
 env = FileAwareEnv(strip_whitespace=True)
-env.read_env(BASE_DIR / ".env")
+env.read_env(BASE_DIR / ".env", recurse=False)
 
 
 class Cellyard(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,9 +175,9 @@ USE_TZ = True
 USE_I18N = False
 
 STATIC_URL = "static/"
-STATIC_ROOT = Path(env.str("CELLYARD_STATIC_ROOT", "") or BASE_DIR / "staticfiles")
 # Images collect the files once with hashed names; `make up` serves them from where they lie.
 STATIC_HASHED = env.bool("CELLYARD_STATIC_HASHED", False)
+STATIC_ROOT = Path(env.str("CELLYARD_STATIC_ROOT", "") or BASE_DIR / "staticfiles") if STATIC_HASHED else None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

@@ -39,8 +39,8 @@ def main() -> int:
         return 0
     try:
         return Site(settings).run()
-    except ports.Busy as busy:
-        return refuse(str(busy))
+    except (ports.Busy, bench.BadBench) as problem:
+        return refuse(str(problem))
     finally:
         lock.release()
 

@@ -23,22 +23,43 @@ SCPI_PORT = 5025
 CONTROL_PORT = 5099
 
 
+class BadBench(Exception):
+    """The bench's file cannot be used; the text names it and the key."""
+
+
 def bench(state_dir: Path) -> dict[str, Any]:
     """Return the simulated bench of ``bench.yaml``, which is written on first use and then yours to change.
 
     Raises:
+        BadBench: the file was changed into something that cannot be used.
         ports.Busy: a port of the file is in use.
     """
     path = state_dir / "bench.yaml"
     if not path.exists():
         path.write_text(_comment + yaml.safe_dump(_first_bench(), sort_keys=False), encoding="utf-8")
-    settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for port in [settings["control_port"], *(supply["port"] for supply in settings["supplies"])]:
+    settings, used = _read(path)
+    for port in used:
         ports.require(HOST, port, f"the port in {path}")
     return settings
 
 
 _comment = "# The simulated supplies of `make up`; written once, yours to change (stop and start to apply).\n"
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[int]]:
+    """Return the bench and the ports it uses."""
+    try:
+        settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return settings, [
+            int(settings["control_port"]),
+            *(int(supply["port"]) for supply in settings["supplies"]),
+        ]
+    except yaml.YAMLError as error:
+        raise BadBench(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except KeyError as error:
+        raise BadBench(f"{path}: {error.args[0]} is missing") from None
+    except (TypeError, ValueError) as error:
+        raise BadBench(f"{path}: {error}; remove the file to have it written anew") from None
 
 
 def _first_bench() -> dict[str, Any]:

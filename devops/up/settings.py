@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dotenv import load_dotenv
 from environs import EnvError, FileAwareEnv
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,15 +43,16 @@ class Settings:
         return f"http://{self.host}:{self.web_port}"
 
 
-def load() -> Settings:
-    """Read ``.env`` into the environment and return the settings.
+def load(dotenv_file: Path = ROOT / ".env") -> Settings:
+    """Read ``dotenv_file`` into the environment and return the settings.
 
     Raises:
         BadSetting: a value is not allowed.
     """
+    # Into the environment itself: every process that is started inherits it. What is set there already wins.
+    load_dotenv(dotenv_file)
     env = FileAwareEnv(strip_whitespace=True)
     try:
-        env.read_env(ROOT / ".env")
         return Settings(
             # Its text is joined to the place of the code, so that `var` means the same from anywhere.
             state_dir=(ROOT / (env.str("CELLYARD_STATE_DIR", "") or "var")).resolve(),

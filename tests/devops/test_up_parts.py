@@ -17,6 +17,11 @@ from devops.up.settings import BadSetting, Settings, load
 from devops.up.supervisor import in_words
 
 
+@pytest.fixture(autouse=True)
+def _no_env_file_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "__defaults__", (Path("/nowhere/.env"),))
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(state_dir=tmp_path)
@@ -52,6 +57,21 @@ def test_a_port_that_is_none_is_refused_by_its_name(monkeypatch, text):
         load()
 
 
+def test_the_env_file_counts_where_the_environment_says_nothing(monkeypatch, tmp_path):
+    # Set and taken away again, so that what load() adds to the environment ends with the test.
+    for name in ("CELLYARD_WEB_PORT", "CELLYARD_MQTT_PORT", "CELLYARD_LOG"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.delenv("CELLYARD_WEB_PORT")
+    monkeypatch.delenv("CELLYARD_LOG")
+    monkeypatch.setenv("CELLYARD_MQTT_PORT", "1900")
+    file = tmp_path / ".env"
+    file.write_text("CELLYARD_WEB_PORT=8100\nCELLYARD_MQTT_PORT=18830\nCELLYARD_LOG=DEBUG\n")
+    settings = load(file)
+    assert (settings.web_port, settings.mqtt_port) == (8100, 1900)
+    children = environment(settings)
+    assert (children["CELLYARD_WEB_PORT"], children["CELLYARD_LOG"]) == ("8100", "DEBUG")
+
+
 def test_a_relative_state_folder_lies_beside_the_code(monkeypatch):
     monkeypatch.setenv("CELLYARD_STATE_DIR", "elsewhere")
     assert load().state_dir == Path(__file__).resolve().parents[2] / "elsewhere"
@@ -81,6 +101,24 @@ def test_the_bench_is_written_once_and_then_the_users(tmp_path):
     first["supplies"][0]["cell"]["soc"] = 0.9
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(first))
     assert bench.bench(tmp_path)["supplies"][0]["cell"]["soc"] == 0.9
+
+
+def test_a_busy_port_of_the_bench_is_named_with_its_file(tmp_path):
+    first = bench.bench(tmp_path)
+    with (
+        socket.create_server(("127.0.0.1", first["supplies"][1]["port"])),
+        pytest.raises(ports.Busy, match=r"in use by another program: set the port in .*/bench\.yaml"),
+    ):
+        bench.bench(tmp_path)
+
+
+def test_a_bench_file_that_cannot_be_read_is_one_sentence(tmp_path):
+    (tmp_path / "bench.yaml").write_text("supplies: [")
+    with pytest.raises(bench.BadBench, match=r"bench\.yaml"):
+        bench.bench(tmp_path)
+    (tmp_path / "bench.yaml").write_text("supplies: []")
+    with pytest.raises(bench.BadBench, match="control_port"):
+        bench.bench(tmp_path)
 
 
 def test_a_cell_keeps_its_charge_until_it_is_described_anew(tmp_path):

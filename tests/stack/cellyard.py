@@ -62,6 +62,8 @@ class Cellyard:
             "CELLYARD_MQTT_URL": self.broker.url("manager"),
             "CELLYARD_MQTT_USERS": "mosquitto" if isinstance(self.broker, Mosquitto) else "static",
         }
+        # Said although it is the default: a developer's own .env must not reach the tests.
+        settings["CELLYARD_DATABASE_URL"] = f"sqlite:///{self.state / 'cellyard.sqlite3'}"
         if self.lab:
             self.own_database = MariaDB(self.folder / "mariadb")
             settings["CELLYARD_DATABASE_URL"] = self.own_database.url("cellyard")

@@ -30,6 +30,8 @@ def settle() -> None:
     os.environ[SETTLED] = str(state)
     os.environ["CELLYARD_STATE_DIR"] = str(state)
     os.environ["CELLYARD_SECRET_KEY"] = "only for tests, " * 4
+    # Said although it is the default: a developer's own .env must not reach the tests.
+    os.environ["CELLYARD_DATABASE_URL"] = f"sqlite:///{state / 'cellyard.sqlite3'}"
     if chosen == "lab":
         server = MariaDB(state / "mariadb")
         atexit.register(server.stop)

@@ -76,7 +76,7 @@ def test_a_log_line_carries_its_ids_as_text_and_as_json() -> None:
     record.experiment = "e1"
     assert logs.Text().format(record).endswith("INFO mn_manager stored 4 experiment=e1")
     line = json.loads(logs.Json().format(record))
-    assert (line["text"], line["experiment"], line["level"]) == ("stored 4", "e1", "INFO")
+    assert (line["message"], line["experiment"], line["level"]) == ("stored 4", "e1", "INFO")
 
 
 def test_loopback_is_fine_as_it_comes(settings: Any) -> None:

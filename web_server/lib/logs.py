@@ -45,15 +45,26 @@ def _extras(record: logging.LogRecord) -> dict[str, Any]:
     return {key: entry for key, entry in vars(record).items() if key not in _STANDARD}
 
 
+def _stamp(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, tz=UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def _one_line(text: str) -> str:
+    # What a stranger sent must not be able to forge a second log line.
+    return text.replace("\r", "\\r").replace("\n", "\\n")
+
+
 class Text(logging.Formatter):
-    """``12:00:01.123 INFO mn_manager.ingest stored 40 rows experiment=… unit=…``."""
+    """``2026-01-02T03:04:05.678Z INFO mn_manager.ingest stored 40 rows experiment=…``, as units write."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line (a traceback, if any, follows it)."""
-        at = datetime.fromtimestamp(record.created, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
         extras = "".join(f" {key}={entry}" for key, entry in _extras(record).items())
-        line = f"{at} {record.levelname} {record.name} {record.getMessage()}{extras}"
-        return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+        line = f"{_stamp(record)} {record.levelname} {record.name} {_one_line(record.getMessage() + extras)}"
+        if record.exc_info:
+            line += "\n    " + self.formatException(record.exc_info).replace("\n", "\n    ")
+        return line
 
 
 class Json(logging.Formatter):
@@ -62,10 +73,10 @@ class Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one JSON object."""
         line = {
-            "at": datetime.fromtimestamp(record.created, tz=UTC).isoformat(),
+            "at": _stamp(record),
             "level": record.levelname,
             "logger": record.name,
-            "text": record.getMessage(),
+            "message": record.getMessage(),
             **_extras(record),
         }
         if record.exc_info:
