@@ -339,7 +339,10 @@ class Conductor:
             self._refuse_check(run, refusal, asked)
             return
         if asked is not None:
-            asked("done", {"state": self.state, "rest_voltage_v": check.rest_voltage_v}, None)
+            asked("done", {"state": "running", "rest_voltage_v": check.rest_voltage_v}, None)
+        # In this very round: a pause that came before the next one would find the test still paused,
+        # be answered as done, and then be undone by the resume before it.
+        self._control(run, self.station.read())
 
     def _refuse_check(self, run: Run, refusal: Refusal, asked: Reply | None) -> None:
         if run.phase == "checking":
@@ -380,13 +383,11 @@ class Conductor:
         if not spool.commit(BEGIN_WAIT_S):
             run.phase = "checking"
             raise Refusal(f"the unit's disk does not take the record: {spool.failing or 'too slow'}")
-        self.station.soon()
 
     def _resume(self, run: Run) -> None:
         run.interpreter.resume()
         run.paused_at_s = None
         self._tell(run, "running", f"resumed by {self._person or 'the unit'}", person=self._person)
-        self.station.soon()
 
     # --- one reading ----------------------------------------------------------------------------
 

@@ -367,7 +367,8 @@ class Station(threading.Thread):
         self.hub.spool.put(Entry(experiment=experiment, events=[event]), force=True)
 
     def _show(self) -> None:
-        shown = (self.state, self.unsafe, self.conductor.shown, len(self.kept.latches))
+        # The first reading counts as a change: nobody should look at an empty tile until the next heartbeat.
+        shown = (self.state, self.unsafe, self.conductor.shown, len(self.kept.latches), self.taken is None)
         if shown != self._shown:
             self._shown = shown
             self.hub.changed()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cycler_unit.bench import CHARGE, REST, Bench
+from cycler_unit.mail import Ask
+from tests.cycler_unit.bench import CHARGE, REST, Answered, Bench
 from tests.stack.waiting import until
 from wire.messages import ExperimentRef, ExperimentStop
 
@@ -49,6 +50,27 @@ def test_pause_switches_off_and_resume_goes_on_after_the_wiring_check(bench: Ben
     rows = bench.rows(started.experiment)
     assert any(row["mode"] == "off" for row in rows)
     assert [row["elapsed_s"] for row in rows] == sorted(row["elapsed_s"] for row in rows)
+
+
+def test_a_pause_right_after_a_resume_holds(bench: Bench) -> None:
+    started = bench.start(CHARGE)
+    bench.flows()
+    who = ExperimentRef(experiment=started.experiment, person="ada")
+    bench.ask("pause", who)
+    paused = Answered()
+
+    def pause_again(outcome: str, _result: object, reason: str | None) -> None:
+        assert outcome == "done", reason
+        bench.live.mail.put(Ask("pause", who, paused))
+
+    bench.live.mail.put(Ask("resume", who, pause_again))
+    until(lambda: paused.outcome, 30, "both are answered")
+    assert paused.outcome == "done"
+    rounds = bench.live.rounds
+    until(lambda: bench.live.rounds > rounds + 3, 10, "some rounds later")
+    assert bench.live.state == "paused"
+    assert not bench.truth()["output"]
+    assert bench.statuses() == ["running", "paused", "running", "paused"]
 
 
 def test_stop_ends_the_test_with_the_person_and_the_reason(bench: Bench) -> None:
