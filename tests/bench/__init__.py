@@ -1,0 +1,1 @@
+"""How fast and how small Cellyard is; measured, shown beside its goals, never asserted."""

@@ -1,0 +1,91 @@
+"""Measure Cellyard on this machine: ``python -m tests.bench [PART ...]``, which `make bench` calls.
+
+Parts: ``start``, ``idle``, ``command`` (with the live delay); all when none is named. Prints a table
+and ends with 0: whether a goal is met is for people to judge, on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.stack.cellyard import Cellyard
+
+from . import command, idle, start
+from .figures import Figure, table
+from .live import Watcher
+
+PARTS = ("start", "idle", "command")
+
+
+def main() -> int:
+    """Measure, print, return 0."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}")
+    parts = parser.parse_args().parts or list(PARTS)
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="cellyard-bench-") as folder:
+        if "start" in parts:
+            say("start: two starts of everything")
+            figures += start.measure(Path(folder))
+        if {"idle", "command"} & set(parts):
+            with Cellyard(Path(folder) / "lab") as lab:
+                figures += measure(lab, parts, Path(folder))
+    print(f"\n{machine()}\n\n{table(figures)}")
+    return 0
+
+
+def measure(lab: Cellyard, parts: list[str], folder: Path) -> list[Figure]:
+    """Measure what needs a running lab."""
+    figures: list[Figure] = []
+    station = lab.station()
+    if "idle" in parts:
+        say("idle: half a minute of watching a lab that waits")
+        figures += idle.measure(lab)
+    if "command" in parts:
+        run = command.experiment(lab, station["id"])
+        watcher = Watcher(lab, run)
+        watcher.start()
+        say("command: one after the other")
+        figures += command.active(lab, run)
+        figures += command.bare(lab, folder)
+        say("command: pauses, each with the wiring check of its resume")
+        figures += command.pauses(lab, run)
+        say("command: first after idling, half a minute each")
+        figures += command.after_idling(lab, run)
+        figures += watcher.figures()
+        lab.api.post(f"experiments/{run}/stop/?wait=10", how="now")
+    return figures
+
+
+def say(text: str) -> None:
+    """Tell what is being measured; the table alone goes to the standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def machine() -> str:
+    """Return date and machine in one line."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        )
+        if Path("/proc/cpuinfo").exists()
+        else iter(()),
+        platform.processor() or platform.machine(),
+    )
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    today = datetime.now(UTC).date().isoformat()
+    return f"{today}, {cores} cores {model}, {platform.system()}, Python {platform.python_version()}, load {load:.1f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Figures of a run and the table that shows them beside their goals."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured quantity; ``goal`` is what it must stay below, None where there is none."""
+
+    name: str
+    measured: float
+    unit: str
+    goal: float | None = None
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the goal is met."""
+        if self.goal is None:
+            return ""
+        return "ok" if self.measured < self.goal else "MISSED"
+
+
+def percentile(figures: Sequence[float], percent: float) -> float:
+    """Return the nearest-rank percentile of some measurements."""
+    ranked = sorted(figures)
+    return ranked[min(len(ranked) - 1, max(0, -(-int(len(ranked) * percent) // 100) - 1))]
+
+
+def spread(name: str, seconds: Sequence[float], goal_s: float | None = None, note: str = "") -> list[Figure]:
+    """Return p50 and p95 of durations in milliseconds; the goal is for p50."""
+    p50, p95 = statistics.median(seconds) * 1000, percentile(seconds, 95) * 1000
+    count = f"{len(seconds)} measured" + (f"; {note}" if note else "")
+    goal_ms = goal_s * 1000 if goal_s is not None else None
+    return [Figure(f"{name}, p50", p50, "ms", goal_ms, count), Figure(f"{name}, p95", p95, "ms")]
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Return the figures as aligned lines."""
+    rows = [("figure", "measured", "goal", "", "")]
+    for each in figures:
+        goal = f"< {each.goal:g} {each.unit}" if each.goal is not None else ""
+        rows.append((each.name, f"{each.measured:.1f} {each.unit}", goal, each.verdict, each.note))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:<{widths[3]}}  {row[4]}"
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
