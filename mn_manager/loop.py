@@ -29,7 +29,7 @@ from web_server.cells.models import Battery
 from web_server.commands import services as commands
 from web_server.experiments import services as experiments
 from web_server.experiments.models import Experiment, Status
-from web_server.lab import presence
+from web_server.lab import configuration, presence
 from web_server.lab.models import ManagerBeat, Station
 from wire import topics
 
@@ -88,6 +88,7 @@ class Manager:
             Due(self.dispatch.look_around, lambda: 1.0),
             Due(self.dispatch.send_new, lambda: self.dispatch.period_s),
             Due(self.dispatch.send_again, lambda: 0.5),
+            Due(self._configure, lambda: 1.0),
             Due(self._expire, lambda: 1.0),
             Due(self._silence, lambda: 1.0),
             Due(self._start_experiments, lambda: 0.5),
@@ -207,6 +208,11 @@ class Manager:
                 self.link.unsubscribe(topics.unit(self.settings.prefix, unit, leaf))
             logger.info("event=unit_left unit=%s", unit)
         self._subscribed = wanted
+
+    def _configure(self) -> None:
+        """Send a new composition at once; what a heartbeat says differs is sent there."""
+        for unit in configuration.units_to_configure(self.leases.keys()):
+            configuration.send_where_different(unit)
 
     def _expire(self) -> None:
         for command in commands.expire_due(self.leases.keys()):

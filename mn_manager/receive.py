@@ -149,6 +149,7 @@ class Receive:
             command = commands.close(key, "failed", reason=f"the unit's answer cannot be stored: {error}")
         if command is not None:
             logger.debug("event=command_closed unit=%s command=%s outcome=%s", unit.uuid, key, reply.outcome)
+            configuration.taken(command)
             answers.replied(command, message.at)
 
     # --- what must not be lost ----------------------------------------------------------------------

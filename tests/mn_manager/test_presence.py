@@ -10,7 +10,7 @@ import pytest
 from tests.mn_manager.conftest import Bridge, beat
 from tests.web_server import factories
 from web_server.commands.models import Command
-from web_server.lab import presence
+from web_server.lab import configuration, presence
 from web_server.lab.models import Device, DeviceModel, Station, Unit
 from wire import messages
 from wire.kinds import KINDS
@@ -161,3 +161,23 @@ def test_a_model_that_came_along_is_learnt_and_an_impossible_one_counted(
     assert DeviceModel.objects.get(key="own-build").source == "unit"
     assert Device.objects.get(serial_number="9").model.key == "own-build"
     assert bridge.counters.dropped["unusable"] == 2
+
+
+def test_a_new_composition_is_sent_without_waiting_for_a_heartbeat(bridge: Bridge, station: Station) -> None:
+    keys = [station.unit.pk]
+    assert configuration.units_to_configure(keys) == []
+    Station.objects.update(version=5)
+    assert configuration.units_to_configure(keys) == [station.unit]
+    command = configuration.send_where_different(station.unit)[0]
+    bridge.unit_says(station.unit, "replies", messages.Reply(command=str(command.uuid), outcome="done"))
+    assert configuration.units_to_configure(keys) == []
+    assert configuration.send_where_different(station.unit) == []
+
+
+def test_a_composition_that_the_heartbeat_still_contradicts_is_sent_again(
+    bridge: Bridge, station: Station
+) -> None:
+    bridge.unit_says(station.unit, "heartbeat", beat(station, version=9))
+    Command.objects.update(status="done", created_at=datetime.now(UTC) - timedelta(seconds=11))
+    bridge.unit_says(station.unit, "heartbeat", beat(station, version=9))
+    assert Command.objects.count() == 2

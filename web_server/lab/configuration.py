@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
+from django.db.models import F, Q
 from django.utils import timezone
 
 from web_server.commands import services as commands
 from web_server.commands.models import Command
 from web_server.lab import composition
 from web_server.lab.models import Station, Unit
+from web_server.lib.entity import update_if
 
 # A unit that refuses a composition is asked again this much later, not with every heartbeat.
 AGAIN_AFTER_S = 60.0
@@ -29,6 +32,20 @@ def send_where_different(unit: Unit) -> list[Command]:
     return sent
 
 
+def units_to_configure(unit_ids: Iterable[int]) -> list[Unit]:
+    """Return those of these units that are online and lack the newest version of a station."""
+    behind = Q(stations__unit_version=None) | ~Q(stations__unit_version=F("stations__version"))
+    rows = Unit.objects.filter(behind, pk__in=list(unit_ids), online=True, stations__retired_at=None)
+    return list(rows.distinct())
+
+
+def taken(command: Command) -> None:
+    """Note that the unit has taken a composition, without waiting for its next heartbeat."""
+    if command.kind == "station.configure" and command.status == Command.Status.DONE and command.station:
+        row = Station.objects.filter(pk=command.station_id, retired_at=None)
+        update_if(row, unit_version=command.args["version"])
+
+
 def _differs(station: Station) -> bool:
     if station.retired_at is not None:
         # The unit forgets a retired station; until then it still reports it.
@@ -44,6 +61,9 @@ def _asked_lately(station: Station) -> bool:
         return False
     if last.is_open:
         return True
-    unwanted = last.status in (Command.Status.REFUSED, Command.Status.FAILED)
-    recent = last.created_at > timezone.now() - timedelta(seconds=AGAIN_AFTER_S)
-    return unwanted and recent and last.args.get("version") == station.version
+    # One that was done shows in the next heartbeat; one that was not wanted is not repeated at once.
+    wait_s = EXPIRES_S if last.status == Command.Status.DONE else AGAIN_AFTER_S
+    if last.status == Command.Status.EXPIRED:
+        return False
+    recent = last.created_at > timezone.now() - timedelta(seconds=wait_s)
+    return recent and last.args.get("version") == station.version
