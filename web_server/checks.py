@@ -1,4 +1,4 @@
-"""Deployment mistakes as Django system checks, each with an id; `prepare` and every start run them."""
+"""Deployment mistakes as Django system checks, each with an id; `prepare` and all of `manage.py` run them."""
 
 from __future__ import annotations
 

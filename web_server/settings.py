@@ -55,7 +55,8 @@ CELLYARD = Cellyard(
     https=env.bool("CELLYARD_HTTPS", False),
     log_format=_one_of("CELLYARD_LOG_FORMAT", "text", ("text", "json")),
 )
-CELLYARD.state_dir.mkdir(parents=True, exist_ok=True)
+# The database and the secrets lie there: nobody else looks in.
+CELLYARD.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 DEBUG = env.bool("CELLYARD_DEBUG", False)
 SECRET_KEY = env.str("CELLYARD_SECRET_KEY", "") or secret.read_or_make(CELLYARD.state_dir / "secret-key")

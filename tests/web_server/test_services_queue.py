@@ -17,6 +17,7 @@ from web_server.experiments import services
 from web_server.experiments.models import Alarm, Experiment
 from web_server.lab import services as lab
 from web_server.lab.models import Station, Unit
+from web_server.profiles.services import definition_of
 
 
 def _file(small_lab: SimpleNamespace, name: str = "E1", **body: Any) -> Experiment:
@@ -211,3 +212,21 @@ def test_changing_the_station_after_filing_starts_with_the_new_version(
     assert services.start_next(factories.make_idle(changed)) == filed
     filed.refresh_from_db()
     assert filed.station_version == 2
+
+
+def test_a_query_that_went_back_may_start_elsewhere(small_lab: SimpleNamespace) -> None:
+    second = factories.make_station(small_lab.unit, "S2")
+    filed = _file(small_lab, station_query={})
+    services.start_next(small_lab.station)
+    services.set_status(filed, "queued", {"code": "expired", "text": "the unit did not take it"})
+    cells.eject(small_lab.operator, small_lab.battery)
+    cells.load(small_lab.operator, small_lab.battery, second)
+    assert services.start_next(second) == filed
+
+
+def test_a_temperature_limit_that_nothing_measures_is_a_warning(small_lab: SimpleNamespace) -> None:
+    cells.change(small_lab.operator, small_lab.battery, temperature_max_c=60.0)
+    definition = definition_of(small_lab.profile.latest)
+    made = services.draw_up(small_lab.battery, small_lab.station, definition)
+    assert made.fits
+    assert [warning["field"] for warning in made.warnings] == ["temperature_max_c"]

@@ -77,7 +77,18 @@ def draw_up(
         return Contract(errors=problems, capacity_ah=capacity)
     if battery is None and capacity is None and _needs_capacity(profile):
         made = None
-    return _checked(profile, made, capacity, initial_soc_percent, own, problems, long_delays)
+    contract = _checked(profile, made, capacity, initial_soc_percent, own, problems, long_delays)
+    if battery is None or own is None:
+        return contract
+    blind = [_unwatched(name) for name in envelope.unwatched(limits, own)]
+    return msgspec.structs.replace(contract, warnings=contract.warnings + blind)
+
+
+def _unwatched(name: str) -> dict[str, Any]:
+    """Return the warning about a limit of the battery that nothing measures."""
+    return fields.error(
+        name, f"The battery's {name} is not watched: the station has no measure temperature_c."
+    )
 
 
 def _needs_capacity(profile: Profile) -> bool:

@@ -21,9 +21,11 @@ START_EXPIRES_S = 30.0
 
 def waiting(station: Station) -> list[Experiment]:
     """Return the queued experiments that name ``station`` or whose query means it, in their order."""
-    rows = Experiment.objects.filter(Q(station=station) | Q(station=None), status=Status.QUEUED)
+    # One with a query may carry the station of an earlier attempt; its query still decides.
+    named = Q(station=station, station_query__isnull=True) | Q(station_query__isnull=False)
+    rows = Experiment.objects.filter(named, status=Status.QUEUED)
     rows = rows.select_related("battery", "profile_version__profile", "station").order_by("-priority", "id")
-    return [row for row in rows if row.station_id or stations.suits(station, row.station_query or {})]
+    return [row for row in rows if row.station_query is None or stations.suits(station, row.station_query)]
 
 
 def start_next(station: Station) -> Experiment | None:

@@ -89,12 +89,10 @@ def _columns(experiment: Experiment, to: str, reason: dict[str, Any] | None, now
     if to == Status.RUNNING and experiment.started_at is None:
         columns["started_at"] = now
     if to == Status.QUEUED:
-        # The contract's text stays until the next start replaces it: should the unit run after all,
-        # it runs by this one.
+        # Station and contract stay until the next start replaces them: should the unit run after all,
+        # it runs there and by this text.
         columns |= {"active_station": None, "active_battery": None}
         columns["queued_because"] = str((reason or {}).get("text", ""))[:250]
-        if experiment.station_query is not None:
-            columns["station"] = None
     if to in FINAL:
         columns |= {"active_station": None, "active_battery": None, "finished_at": now, "end_reason": reason}
         columns |= {"expected_end": None, "waiting_for": ""}
