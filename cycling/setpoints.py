@@ -107,22 +107,28 @@ def _inside(name: str, value: float, low: float | None, high: float | None) -> f
     return value
 
 
+def _between(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
 def _window(planned: Planned, step: StepMemory, within: Bounds) -> tuple[float | None, float | None]:
     """Return floor and ceiling: the operating limits, the clip, and just beyond the step's own ends."""
     low, high = within.v_min, within.v_max
-    for end in planned.ends:
-        if end.quantity == "voltage_v" and not end.after_s:
-            beyond = end.value + within.margin_v if end.above else end.value - within.margin_v
-            if end.above and planned.direction > 0:
-                high = beyond if high is None else min(high, beyond)
-            elif not end.above and planned.direction < 0:
-                low = beyond if low is None else max(low, beyond)
+    ends = [end for end in planned.ends if end.quantity == "voltage_v" and not end.after_s]
+    # The furthest of several ends: the nearer ones may lead elsewhere only after a hold.
+    above = max((end.value for end in ends if end.above), default=None)
+    below = min((end.value for end in ends if not end.above), default=None)
+    if above is not None and planned.direction > 0 and _between(above, low, high):
+        high = above + within.margin_v if high is None else min(high, above + within.margin_v)
+    if below is not None and planned.direction < 0 and _between(below, low, high):
+        low = below - within.margin_v if low is None else max(low, below - within.margin_v)
     clip = clip_of(planned.step)
-    if clip is not None:
-        if clip.v_max_v is not None:
-            high = clip.v_max_v if high is None else min(high, clip.v_max_v)
-        if clip.v_min_v is not None:
-            low = clip.v_min_v if low is None else max(low, clip.v_min_v)
+    if clip is not None and clip.v_max_v is not None:
+        clip_v = _inside("clip", clip.v_max_v, within.v_min, within.v_max)
+        high = clip_v if high is None else min(high, clip_v)
+    if clip is not None and clip.v_min_v is not None:
+        clip_v = _inside("clip", clip.v_min_v, within.v_min, within.v_max)
+        low = clip_v if low is None else max(low, clip_v)
     step.floor_v, step.ceiling_v, step.bound_slack_v = low, high, within.margin_v
     return low, high
 

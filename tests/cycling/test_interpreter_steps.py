@@ -36,6 +36,17 @@ def test_a_ceiling_lies_just_beyond_the_steps_own_end() -> None:
     assert target.voltage_min_v == pytest.approx(2.99)
 
 
+def test_the_furthest_of_several_ends_sets_the_ceiling() -> None:
+    near = {"quantity": "voltage_v", "value": 4.0, "hold_s": 60, "then": "exit_group"}
+    far = {"quantity": "voltage_v", "value": 4.1}
+    assert first_set_point(cc(2.0, near, far, time_end(9))).voltage_max_v == pytest.approx(4.11)
+
+
+def test_an_end_below_the_clip_and_the_clip_live_together() -> None:
+    end = {"quantity": "voltage_v", "value": 3.9}
+    assert first_set_point(cc(2.0, end, time_end(9), clip={"v_max_v": 4.0})).voltage_max_v == pytest.approx(3.91)
+
+
 def test_a_steps_own_safety_tightens_its_set_point() -> None:
     target = first_set_point(cc(2.0, safety={"v_max_v": 4.0}))
     assert target.voltage_max_v == 4.0
