@@ -1,0 +1,145 @@
+"""Write the AsyncAPI page from the messages: ``python -m wire.asyncapi > docs/asyncapi.yaml``.
+
+``python -m wire.asyncapi --check [file]`` ends with 1 when the page does not say what the code says.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from wire import messages, topics
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "asyncapi.yaml"
+REFS = "#/components/schemas/{name}"
+
+# Leaf or question → who sends, whether retained, quality of service, message, what it is for.
+CHANNELS: tuple[tuple[str, str, str, bool, int, type[messages.Message]], ...] = (
+    ("enrolAsk", "{prefix}/enrol/{hardware_id}/ask", "unit", False, 1, messages.RegisterAsk),
+    ("enrolAnswer", "{prefix}/enrol/{hardware_id}/answer", "manager", False, 1, messages.RegisterAnswer),
+    ("presence", "{prefix}/units/{unit}/presence", "unit", True, 1, messages.Presence),
+    ("heartbeat", "{prefix}/units/{unit}/heartbeat", "unit", False, 0, messages.Heartbeat),
+    ("devices", "{prefix}/units/{unit}/devices", "unit", True, 1, messages.DeviceReport),
+    ("commands", "{prefix}/units/{unit}/commands", "manager", False, 1, messages.Command),
+    ("replies", "{prefix}/units/{unit}/replies", "unit", False, 1, messages.Reply),
+    ("samples", "{prefix}/units/{unit}/samples", "unit", False, 1, messages.SampleBatch),
+    ("events", "{prefix}/units/{unit}/events", "unit", False, 1, messages.EventBatch),
+    ("acks", "{prefix}/units/{unit}/acks", "manager", False, 1, messages.Ack),
+)
+PARAMETERS = {
+    "prefix": {"description": "Where Cellyard lives at the broker.", "default": topics.PREFIX},
+    "hardware_id": {"description": "What the computer calls itself, the same for ever."},
+    "unit": {"description": "UUID of the unit, given at registration."},
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the page as an AsyncAPI 3.0 document."""
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Cellyard over MQTT",
+            "version": "v1",
+            "description": "What units and managers say to each other over an MQTT 3.1.1 broker: JSON in UTF-8, at most "
+            f"{messages.MAX_BYTES} bytes. Unknown fields are ignored. Generated from wire/messages.py; do not edit.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {name: _channel(address, name, kind) for name, address, _, _, _, kind in CHANNELS},
+        "operations": dict(_operations()),
+        "components": {
+            "messages": {kind.__name__: _message(kind) for _, _, _, _, _, kind in CHANNELS},
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _channel(address: str, name: str, kind: type[messages.Message]) -> dict[str, Any]:
+    used = {key: value for key, value in PARAMETERS.items() if f"{{{key}}}" in address}
+    return {
+        "address": address,
+        "parameters": used,
+        "messages": {name: {"$ref": f"#/components/messages/{kind.__name__}"}},
+    }
+
+
+def _operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, _, sender, retained, qos, kind in CHANNELS:
+        yield (
+            f"{sender}Sends{name[0].upper()}{name[1:]}",
+            {
+                "action": "send",
+                "summary": _sentence(kind),
+                "channel": {"$ref": f"#/channels/{name}"},
+                "bindings": {"mqtt": {"qos": qos, "retain": retained}},
+            },
+        )
+
+
+def _message(kind: type[messages.Message]) -> dict[str, Any]:
+    return {
+        "name": kind.__name__,
+        "summary": _sentence(kind),
+        "payload": {"$ref": REFS.format(name=kind.__name__)},
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    """Return the JSON schemas of all messages and of the arguments of every command."""
+    kinds = [kind for _, _, _, _, _, kind in CHANNELS] + sorted(
+        set(messages.ARGS.values()), key=lambda kind: kind.__name__
+    )
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=REFS)
+    args = schemas["Command"]["properties"]["args"]
+    # The bytes of the arguments are decoded only when the kind is known.
+    args["description"] = "By kind: " + ", ".join(f"{kind}: {name}" for kind, name in _argument_names())
+    args["anyOf"] = [
+        {"$ref": REFS.format(name=name)} for name in sorted({name for _, name in _argument_names()})
+    ]
+    args["anyOf"].append({"type": "object"})
+    return dict(sorted(schemas.items()))
+
+
+def _argument_names() -> list[tuple[str, str]]:
+    return [(kind, struct.__name__) for kind, struct in messages.ARGS.items()]
+
+
+def _sentence(kind: type[messages.Message]) -> str:
+    return (kind.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+
+
+def text() -> str:
+    """Return the page. A block of YAML whose leaves are JSON is valid YAML, and needs no library."""
+    head = "# Generated by `python -m wire.asyncapi`; `make check` compares. Do not edit.\n"
+    return head + "\n".join(_lines(document(), 0)) + "\n"
+
+
+def _lines(part: dict[str, Any], depth: int) -> Iterator[str]:
+    for key, value in part.items():
+        name = key if key.isidentifier() else json.dumps(key)
+        if isinstance(value, dict) and value:
+            yield f"{'  ' * depth}{name}:"
+            yield from _lines(value, depth + 1)
+        else:
+            yield f"{'  ' * depth}{name}: {json.dumps(value, ensure_ascii=False)}"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the page, or compare it with ``--check``."""
+    if arguments[:1] != ["--check"]:
+        sys.stdout.write(text())
+        return 0
+    page = Path(arguments[1]) if len(arguments) > 1 else PAGE
+    kept = page.read_text(encoding="utf-8") if page.exists() else ""
+    if kept == text():
+        return 0
+    sys.stderr.write(f"{page} is not what the messages say; run: python -m wire.asyncapi > {page}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
