@@ -20,8 +20,13 @@ def test_a_listed_file_has_the_listed_hash(name):
 
 
 def test_every_vendored_file_is_listed():
-    present = {str(f.relative_to(VENDOR)) for f in VENDOR.rglob("*") if f.is_file() and f.name != "README.md"}
+    present = {str(f.relative_to(VENDOR)) for f in VENDOR.rglob("*") if f.is_file() and f.name != "README.md" and f.suffix != ".gz"}
     assert present == set(LISTED)
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(LISTED) if name.endswith((".js", ".css"))])
+def test_scripts_and_styles_are_also_there_compressed(name):
+    assert gzip.decompress((VENDOR / f"{name}.gz").read_bytes()) == (VENDOR / name).read_bytes()
 
 
 @pytest.mark.parametrize("folder", [f for f in VENDOR.iterdir() if f.is_dir()], ids=lambda f: f.name)
@@ -36,7 +41,9 @@ def test_all_script_and_style_together_stay_inside_the_budget():
 
 
 def test_every_icon_named_in_the_templates_is_in_the_sprite():
-    sprite = set(re.findall(r'<symbol id="([^"]+)"', (VENDOR / "tabler-icons-3.51.0" / "icons.svg").read_text()))
+    sprite = set(
+        re.findall(r'<symbol id="([^"]+)"', (VENDOR / "tabler-icons-3.51.0" / "icons.svg").read_text())
+    )
     templates = [f for f in STATIC.parent.rglob("*.html") if "templates" in f.parts]
     used = {name for f in templates for name in re.findall(r"{% icon [\"']([a-z0-9-]+)[\"']", f.read_text())}
     assert used <= sprite

@@ -60,7 +60,7 @@ class BatteryForm(inputs.Styled):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        chemistries = {"lithium": Lithium.Chemistry.choices, "lead_acid": LeadAcid.Chemistry.choices}
+        chemistries = {"lithium": Lithium.Chemistry.values, "lead_acid": LeadAcid.Chemistry.values}
         for technology, names in technologies.FIELDS.items():
             for name in names:
                 self.fields[f"{technology}-{name}"] = _own(name, chemistries.get(technology, []))
@@ -88,9 +88,9 @@ class BatteryForm(inputs.Styled):
         return {**body, "tags": inputs.split(typed["tags"]), technology: own}
 
 
-def _own(name: str, chemistries: list[tuple[str, str]]) -> forms.Field:
+def _own(name: str, chemistries: list[str]) -> forms.Field:
     if name == "chemistry":
-        return forms.ChoiceField(label="Chemistry", choices=chemistries, required=False)
+        return forms.ChoiceField(label="Chemistry", choices=[(name, name) for name in chemistries], required=False)
     if name == "capacity_ah":
         return inputs.number("Capacity", "Ah")
     if name == "electrode_size_cm2":

@@ -11,6 +11,7 @@ from django.http import QueryDict
 from web_server.cells.models import Battery
 from web_server.experiments.models import Alarm, Event, Experiment, Status, StepRow
 from web_server.lab.models import Station
+from web_server.measurements.models import Sample
 from web_server.profiles.models import Profile
 
 SORTS = (
@@ -107,6 +108,11 @@ def step_rows(experiment: Experiment) -> list[StepRow]:
 def cycles(experiment: Experiment) -> list[Any]:
     """Return the last cycles, newest first."""
     return list(experiment.cycle_rows.order_by("-cycle")[:CYCLES_SHOWN])
+
+
+def last_sample(experiment: Experiment) -> Sample | None:
+    """Return the newest sample stored."""
+    return Sample.objects.filter(experiment_id=experiment.pk).order_by("-seq").first()
 
 
 def open_commands(experiment: Experiment) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from django.utils import timezone
 
 from web_server.experiments.models import Event, Experiment, Status
-from web_server.lib.numbers import duration, quantity
+from web_server.lib.numbers import duration, quantity, setting
 
 UNITS = {
     "voltage_v": "V",
@@ -72,7 +72,7 @@ def numbers_of(reason: dict[str, Any] | None) -> str:
     unit = UNITS.get(str(reason.get("quantity") or ""), "")
     parts = [f"{str(reason.get('quantity') or 'measured').rsplit('_', 1)[0]} {quantity(reason['measured'], unit)}"]
     if reason.get("limit") is not None:
-        parts.append(f"limit {quantity(reason['limit'], unit)}")
+        parts.append(f"limit {setting(reason['limit'], unit)}")
     if reason.get("delay_s"):
         parts.append(f"for {duration(reason['delay_s'])}")
     if reason.get("device"):

@@ -24,6 +24,16 @@ SPARK_ROLLUPS = 30
 # The smallest ranges that fill a spark's height: 20 mV and 2 % of an ampere.
 SPARK_LEAST_V, SPARK_LEAST_A = 0.02, 0.02
 WIDTH, HEIGHT = 300, 50
+_EXTREMES = (
+    "voltage_min_v",
+    "voltage_min_at_s",
+    "voltage_max_v",
+    "voltage_max_at_s",
+    "current_min_a",
+    "current_min_at_s",
+    "current_max_a",
+    "current_max_at_s",
+)
 
 
 @dataclass
@@ -125,10 +135,10 @@ def sparks(running: list[Experiment]) -> dict[int, list[tuple[float, float | Non
     points: dict[int, list[tuple[float, float | None, float | None]]] = defaultdict(list)
     if not any(run.sample_count for run in running):
         return points
-    for key, at, low_v, high_v, low_a, high_a in Rollup.objects.filter(rolls).order_by("experiment_id", "bucket").values_list(
-        "experiment_id", "elapsed_first_s", "voltage_min_v", "voltage_max_v", "current_min_a", "current_max_a"
+    for key, *extremes in Rollup.objects.filter(rolls).order_by("experiment_id", "bucket").values_list(
+        "experiment_id", *_EXTREMES
     ):
-        points[key].append((at, _middle(low_v, high_v), _middle(low_a, high_a)))
+        points[key] += _extremes(extremes)
     for key, at, volt, amp in Sample.objects.filter(tails).order_by("experiment_id", "seq").values_list(
         "experiment_id", "elapsed_s", "voltage_v", "current_a"
     ):
@@ -136,15 +146,19 @@ def sparks(running: list[Experiment]) -> dict[int, list[tuple[float, float | Non
     return points
 
 
-def _middle(low: float | None, high: float | None) -> float | None:
-    return None if low is None or high is None else (low + high) / 2
+def _extremes(row: list[float | None]) -> list[tuple[float, float | None, float | None]]:
+    """Return a rollup's minima and maxima as points in their order of time."""
+    volts = [(row[i + 1], row[i], None) for i in (0, 2)]
+    amps = [(row[i + 1], None, row[i]) for i in (4, 6)]
+    found = [(at, volt, amp) for at, volt, amp in (*volts, *amps) if at is not None]
+    return sorted(found, key=lambda point: point[0])
 
 
 def _draw(tile: Tile, points: list[tuple[float, float | None, float | None]]) -> None:
     ats = [point[0] for point in points]
     tile.voltage = curve.draw(ats, [point[1] for point in points], WIDTH, HEIGHT, least=SPARK_LEAST_V)
     tile.current = curve.draw(ats, [point[2] for point in points], WIDTH, HEIGHT, least=SPARK_LEAST_A)
-    tile.series = json.dumps([[round(at, 2), volt, amp] for at, volt, amp in points])
+    tile.series = json.dumps([[round(at, 2), volt, amp] for at, volt, amp in points], separators=(",", ":"))
 
 
 def one(uuid: UUID) -> Tile | None:

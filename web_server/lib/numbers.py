@@ -14,7 +14,7 @@ MINUS = "−"
 # Below this a unit is written with the prefix m, below a thousandth of it with µ (ui.md).
 SMALL = 0.1
 # Units that never take a prefix: a temperature of 0.05 °C is not 50 m°C.
-PLAIN_UNITS = frozenset({"°C", "%", "s", "Hz", "L/min", "mL/min", "K", ""})
+PLAIN_UNITS = frozenset({"°C", "%", "s", "Hz", "L/min", "mL/min", "K", "C", ""})
 
 
 def quantity(value: float | None, unit: str, digits: int | None = None) -> str:
@@ -29,6 +29,17 @@ def quantity(value: float | None, unit: str, digits: int | None = None) -> str:
         prefix = ""
     text = text.replace("-", MINUS)
     return f"{text} {prefix}{unit}".rstrip()
+
+
+def setting(value: float | None, unit: str) -> str:
+    """Return a number that somebody set (a limit, a set point) with the digits it was given, no more."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    number, prefix = _scaled(float(value), unit)
+    text = f"{number:.10g}"
+    if "e" in text:
+        number, prefix, text = value, "", f"{value:.6g}"
+    return f"{text.replace('-', MINUS)} {prefix}{unit}".rstrip()
 
 
 def plain(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from web_server.lib.numbers import duration, quantity
+from web_server.lib.numbers import duration, setting
 
 KINDS = {
     "rest": ("Rest", "Rest"),
@@ -67,7 +67,7 @@ def _verb(step: Mapping[str, Any]) -> str:
 
 
 def _amp(step: Mapping[str, Any], a: str = "current_a", rate: str = "rate") -> str:
-    return str(step.get(rate) or quantity(step.get(a), "A"))
+    return str(step.get(rate) or setting(step.get(a), "A"))
 
 
 def _does(step: Mapping[str, Any]) -> str:
@@ -77,14 +77,14 @@ def _does(step: Mapping[str, Any]) -> str:
         case "cc":
             return f"{_verb(step)} at {_amp(step)}"
         case "cv":
-            return f"Hold {quantity(step['voltage_v'], 'V')}, at most {_amp(step, 'current_max_a', 'rate_max')}"
+            return f"Hold {setting(step['voltage_v'], 'V')}, at most {_amp(step, 'current_max_a', 'rate_max')}"
         case "cccv":
-            return f"{_verb(step)} at {_amp(step)} to {quantity(step['voltage_v'], 'V')} and hold it"
+            return f"{_verb(step)} at {_amp(step)} to {setting(step['voltage_v'], 'V')} and hold it"
         case "cp":
-            return f"{_verb(step)} with {quantity(step['power_w'], 'W')}"
+            return f"{_verb(step)} with {setting(step['power_w'], 'W')}"
         case "cr":
             verb = "Charge" if step.get("direction") == "charge" else "Discharge"
-            return f"{verb} over {quantity(step['resistance_ohm'], 'Ω')}"
+            return f"{verb} over {setting(step['resistance_ohm'], 'Ω')}"
         case "drive":
             passes = f", {step['repeat']} passes" if step.get("repeat", 1) > 1 else ""
             return f"{len(step.get('points', []))} points of {step['of']}{passes}"
@@ -101,7 +101,7 @@ def _waits(step: Mapping[str, Any]) -> str:
     measure = step.get("measure") or {}
     parts = [
         f"for a person: {step['operator']}" if step.get("operator") else "",
-        f"for {quantity(step['temperature_c'], '°C')}" if step.get("temperature_c") is not None else "",
+        f"for {setting(step['temperature_c'], '°C')}" if step.get("temperature_c") is not None else "",
         f"until {step['start_time']}" if step.get("start_time") else "",
         f"for {measure['name']} {measure.get('op', '')} {measure.get('value', '')}" if measure else "",
     ]
@@ -115,4 +115,4 @@ def _end(end: Mapping[str, Any]) -> str:
     if end["quantity"] == "time_s":
         return f"for {duration(end['value'])}{after}"
     hold = f" for {duration(end['hold_s'])}" if end.get("hold_s") else ""
-    return f"until {name} {_SIGN.get(end.get('op', 'auto'), 'reaches')} {quantity(end['value'], unit)}{hold}{after}"
+    return f"until {name} {_SIGN.get(end.get('op', 'auto'), 'reaches')} {setting(end['value'], unit)}{hold}{after}"

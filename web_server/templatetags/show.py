@@ -65,15 +65,28 @@ def num(amount: Any, unit: str = "", why: str = "not measured") -> SafeString:
 
 
 @register.simple_tag
+def fixed(amount: Any, unit: str = "", why: str = "not given") -> SafeString:
+    """Write a number that somebody set, with the digits it was given."""
+    if amount is None or amount == "":
+        return missing(why)
+    return format_html(
+        '<data class="num" value="{}" data-unit="{}">{}</data>',
+        numbers.plain(amount),
+        unit,
+        numbers.setting(float(amount), unit),
+    )
+
+
+@register.simple_tag
 def span(low: Any, high: Any, unit: str) -> SafeString:
-    """Write a range of a quantity: "2.5 to 4.2 V"."""
+    """Write limits: "2.5 V to 4.2 V"."""
     if low is None and high is None:
         return missing("no limit recorded")
     if low is None:
-        return format_html("up to {}", num(high, unit))
+        return format_html("up to {}", fixed(high, unit))
     if high is None:
-        return format_html("from {}", num(low, unit))
-    return format_html("{} to {}", num(low, unit), num(high, unit))
+        return format_html("from {}", fixed(low, unit))
+    return format_html("{} to {}", fixed(low, unit), fixed(high, unit))
 
 
 def _moment(at: Any) -> datetime | None:
@@ -176,3 +189,29 @@ def alarm_numbers(alarm: Any) -> str:
     """Write what was measured against which limit."""
     reason = {"measured": alarm.measured, "limit": alarm.limit, "quantity": alarm.quantity}
     return saying.numbers_of(reason)
+
+
+# A profile's safety limits in words, with their units.
+_SAFETY = {
+    "v_max_v": ("Voltage at most", "V"),
+    "v_min_v": ("Voltage at least", "V"),
+    "i_max_a": ("Charge at most", "A"),
+    "i_min_a": ("Discharge at most", "A"),
+    "p_abs_max_w": ("Power at most", "W"),
+    "q_abs_max_ah": ("Net charge at most", "Ah"),
+    "temp_max_c": ("Temperature at most", "°C"),
+    "temp_min_c": ("Temperature at least", "°C"),
+}
+_SAFETY_TIMES = {"delay_s": "Trip after", "run_max_s": "Whole run at most", "max_step_s": "One step at most"}
+
+
+@register.filter
+def safety_lines(safety: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return the safety limits of a profile as pairs of words and text."""
+    given = dict(safety or {})
+    lines = [(words_of, numbers.setting(given[name], unit)) for name, (words_of, unit) in _SAFETY.items() if given.get(name) is not None]
+    lines += [(words_of, numbers.duration(given[name])) for name, words_of in _SAFETY_TIMES.items() if given.get(name) is not None]
+    for limit in given.get("measures") or []:
+        parts = [f"at least {limit['min']:g}" if limit.get("min") is not None else "", f"at most {limit['max']:g}" if limit.get("max") is not None else ""]
+        lines.append((str(limit["name"]), ", ".join(part for part in parts if part)))
+    return lines

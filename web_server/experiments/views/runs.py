@@ -22,6 +22,17 @@ from web_server.profiles.listing import numbered
 from web_server.profiles.services import definition_of
 
 SECTION = "experiments"
+COLUMNS = (
+    ("status", "Status"),
+    ("battery", "Battery"),
+    ("profile", "Profile"),
+    ("station", "Station"),
+    ("progress", "Progress"),
+    ("started", "Started"),
+    ("finished", "Ended"),
+    ("created", "Filed"),
+    ("project", "Project"),
+)
 FILTERS = ("q", "status", "technology", "battery", "station", "profile")
 
 
@@ -39,6 +50,7 @@ def experiments(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         SECTION,
         rows=rows,
         default_sort="-created_at",
+        columns=COLUMNS,
         chosen=request.GET.getlist("status"),
         filtered=any(request.GET.get(name) for name in FILTERS),
         **listing.choices(),
@@ -79,6 +91,7 @@ def _live(experiment: Experiment) -> dict[str, Any]:
         "steps": steps,
         "current": current if experiment.is_active else None,
         "events": events,
+        "last": listing.last_sample(experiment) if experiment.is_active else None,
         "alarms": listing.alarms(experiment),
         "commands": listing.open_commands(experiment),
         "step_rows": listing.step_rows(experiment),

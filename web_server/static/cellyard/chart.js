@@ -8,6 +8,8 @@ const POINTS = 1600;
 // With more rows than this the window is fetched again, thinned by the server.
 const ROWS_KEPT = 8000;
 const FETCH_MS = 180;
+// Distances of the time axis' marks: whole seconds, minutes, hours, days.
+const TICKS = [0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 432000, 864000, 2592000, 8640000];
 const SHADED_MAX = 120;
 const KNOWN = { voltage_v: ["Voltage", "V", "--cy-voltage"], current_a: ["Current", "A", "--cy-current"], temperature_c: ["Temperature", "°C", "--cy-temperature"], power_w: ["Power", "W", "--cy-power"] };
 // Further series: Okabe and Ito's colours, which colour-blind eyes tell apart.
@@ -169,7 +171,7 @@ export class Chart {
       legend: { live: true },
       scales: { x: { time: false } },
       axes: [
-        { stroke: text, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui", values: (plot, ticks) => ticks.map((value) => duration(Math.round(value * 10) / 10)), space: 90 },
+        { stroke: text, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui", values: (plot, ticks) => ticks.map((value) => duration(Math.round(value * 10) / 10)), space: 90, incrs: TICKS },
         ...units.slice(0, 4).map(axis),
       ],
       series: [

@@ -2,7 +2,7 @@
 // The <textarea name="definition"> holds the profile as JSON and is what the form sends; without scripts it is
 // edited as it is. `mount(root)` works on any element made by templates/profiles/editor.html.
 import { el, icon, post } from "./dom.js";
-import { duration, quantity } from "./numbers.js";
+import { duration, setting } from "./numbers.js";
 import { inputs } from "./step_fields.js";
 import { KINDS, WHOLE } from "./step_kinds.js";
 import { StepList } from "./step_list.js";
@@ -124,7 +124,7 @@ export class Editor {
 
   summary(summary) {
     const parts = ["All right."];
-    const range = (low, high, unit) => (low === null || low === undefined) && (high === null || high === undefined) ? null : `${quantity(low, unit)} to ${quantity(high, unit)}`;
+    const range = (low, high, unit) => (low === null || low === undefined) && (high === null || high === undefined) ? null : `${setting(low, unit)} to ${setting(high, unit)}`;
     if (summary) parts.push([range(summary.voltage_min_v, summary.voltage_max_v, "V"), range(summary.current_min_a, summary.current_max_a, "A"), summary.duration_max_s ? `at most ${duration(summary.duration_max_s)}` : null].filter(Boolean).join(" · "));
     return parts.join(" ");
   }

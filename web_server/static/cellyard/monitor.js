@@ -6,7 +6,7 @@ import { listen } from "./stream.js";
 
 const WIDTH = 300;
 const HEIGHT = 50;
-const POINTS_KEPT = 240;
+const POINTS_KEPT = 400;
 const LEAST = { v: 0.02, i: 0.02 };
 const page = document.querySelector("[data-monitor]");
 const tiles = () => new Map([...document.querySelectorAll(".tile")].map((tile) => [tile.dataset.station, tile]));

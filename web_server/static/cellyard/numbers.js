@@ -2,7 +2,7 @@
 export const MISSING = "–";
 const MINUS = "−";
 const SMALL = 0.1;
-const PLAIN = new Set(["°C", "%", "s", "Hz", "L/min", "mL/min", "K", ""]);
+const PLAIN = new Set(["°C", "%", "s", "Hz", "L/min", "mL/min", "K", "C", ""]);
 
 function scaled(value, unit) {
   const size = Math.abs(value);
@@ -30,6 +30,13 @@ export function quantity(value, unit = "") {
     prefix = "";
   }
   return `${text.replace("-", MINUS)} ${prefix}${unit}`.trimEnd();
+}
+
+// A number that somebody set: the digits it was given, no more.
+export function setting(value, unit = "") {
+  if (value === null || value === undefined || !Number.isFinite(value)) return MISSING;
+  const [number, prefix] = scaled(value, unit);
+  return `${String(Number(number.toPrecision(10))).replace("-", MINUS)} ${prefix}${unit}`.trimEnd();
 }
 
 export function duration(seconds) {

@@ -1,9 +1,9 @@
 // A step in one sentence, for the list of the editor.
-import { duration, quantity } from "./numbers.js";
+import { duration, setting } from "./numbers.js";
 import { KINDS, QUANTITIES } from "./step_kinds.js";
 
-const amp = (step, a = "current_a", rate = "rate") => step[rate] ?? (typeof step[a] === "number" ? quantity(step[a], "A") : step[a] ?? "?");
-const shown = (value, unit) => (typeof value === "number" ? quantity(value, unit) : value ?? "?");
+const amp = (step, a = "current_a", rate = "rate") => step[rate] ?? (typeof step[a] === "number" ? setting(step[a], "A") : step[a] ?? "?");
+const shown = (value, unit) => (typeof value === "number" ? setting(value, unit) : value ?? "?");
 const verb = (step) => {
   const sign = step.rate !== undefined ? (/^\s*(-|D)/i.test(step.rate) ? -1 : 1) : Math.sign(step.current_a ?? step.power_w ?? 1);
   return sign < 0 ? "Discharge" : "Charge";
