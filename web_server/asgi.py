@@ -2,7 +2,31 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "web_server.settings")
-application = get_asgi_application()
+
+
+class OneHop(ASGIHandler):
+    """Serve each request in one thread, from the first middleware to the view.
+
+    All views are synchronous (the event stream too: only its body is asynchronous). Django would
+    run each of a dozen middlewares by two hops between loop and thread: measured 1 ms of a request's
+    4 ms. An asynchronous view works here too, but holds its thread.
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """Build the chain of synchronous middlewares."""
+        super().load_middleware(is_async=False)
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer in the request's own thread."""
+        return await sync_to_async(self.get_response, thread_sensitive=True)(request)
+
+
+django.setup(set_prefix=False)
+application = OneHop()

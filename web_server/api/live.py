@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from web_server.commands.api import CommandBody
+from web_server.api.fields import written
+from web_server.commands.api import CommandRow
 from web_server.commands.models import Command
 from web_server.experiments.bodies import AlarmBody, EventBody
 from web_server.experiments.models import Alarm, Event, Experiment
@@ -42,19 +43,19 @@ def commands() -> QuerySet[Command]:
 
 def station_body(row: Station) -> dict[str, Any]:
     """Return what the Monitor's tile shows of a station."""
-    return dict(StationLive(row).data)
+    return written(StationLive, row)
 
 
 def event_body(row: Event) -> dict[str, Any]:
     """Return an event."""
-    return dict(EventBody(row).data)
+    return written(EventBody, row)
 
 
 def alarm_body(row: Alarm) -> dict[str, Any]:
     """Return an alarm."""
-    return dict(AlarmBody(row).data)
+    return written(AlarmBody, row)
 
 
 def command_body(row: Command) -> dict[str, Any]:
     """Return a command."""
-    return dict(CommandBody(row).data)
+    return written(CommandRow, row)

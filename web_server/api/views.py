@@ -14,6 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from web_server.api.fields import written
+
 PAGING = frozenset({"page", "page_size", "search", "ordering"})
 
 
@@ -79,7 +81,7 @@ class Read(Checked, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
     def show(self, instance: Any, status: int = 200) -> Response:
         """Answer with the resource as it is now, read again with all its parts."""
         fresh = self.get_queryset().get(pk=instance.pk)
-        shown = self.get_serializer(fresh).data
+        shown = written(self.get_serializer_class(), fresh)
         headers = {"Location": self.reverse_action("detail", args=[fresh.uuid])} if status == 201 else None
         return Response(shown, status=status, headers=headers)
 

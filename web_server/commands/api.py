@@ -28,7 +28,7 @@ class CommandBody(StrictModelSerializer):
     unit = Reference(read_only=True)
     station = Reference(read_only=True)
     experiment = Reference(read_only=True)
-    args = serializers.JSONField(read_only=True)
+    args = serializers.SerializerMethodField(help_text="null in lists and events when larger than 4 kB.")
     result = serializers.JSONField(read_only=True)
     outcome = serializers.SerializerMethodField(help_text="done, refused or failed: the unit's word")
     issued_by = serializers.CharField(source="issued_by_name", read_only=True)
@@ -54,6 +54,10 @@ class CommandBody(StrictModelSerializer):
             "closed_at",
         ]
 
+    def get_args(self, command: Command) -> dict[str, Any] | None:
+        """Return the arguments."""
+        return command.args
+
     def get_outcome(self, command: Command) -> str | None:
         """Return the unit's word, or None before it."""
         return command.outcome or None
@@ -71,7 +75,17 @@ ELSEWHERE = {
     "station.acknowledge": "POST alarms/{id}/acknowledge/",
     "station.stop_all": "POST stations/stop-all/",
 }
+# Characters of arguments that every list and every open page may get along with the command.
+LARGE_ARGS = 4096
 KIND_CHOICES = [(kind, kind) for kind in services.KINDS if kind not in ELSEWHERE]
+
+
+class CommandRow(CommandBody):
+    """A command in a list or an event: a start carries a whole profile, which is left out there."""
+
+    def get_args(self, command: Command) -> dict[str, Any] | None:
+        """Return the arguments unless they are large."""
+        return command.args if len(command.args_text) <= LARGE_ARGS else None
 
 
 class CommandRequest(StrictSerializer):
@@ -116,7 +130,8 @@ class CommandFilters(django_filters.FilterSet):
 
 
 @extend_schema_view(
-    list=extend_schema(summary="List commands"), retrieve=extend_schema(summary="Read a command")
+    list=extend_schema(summary="List commands", responses=CommandBody(many=True)),
+    retrieve=extend_schema(summary="Read a command"),
 )
 class CommandViewSet(Read):
     """Orders to units. One is never changed: its unit's answer closes it."""
@@ -129,6 +144,10 @@ class CommandViewSet(Read):
     write_role = Role.OPERATOR
     query_parameters = {"create": {"wait"}}
     queryset = queries.listed()
+
+    def get_serializer_class(self) -> type[CommandBody]:
+        """Leave large arguments out of lists."""
+        return CommandRow if self.action == "list" else CommandBody
 
     @extend_schema(
         summary="Send a command",

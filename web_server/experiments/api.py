@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from web_server.accounts.roles import Role
 from web_server.api import problems
-from web_server.api.fields import StrictSerializer
+from web_server.api.fields import StrictSerializer, written
 from web_server.api.schema import WAIT, query
 from web_server.api.views import NoBody, Read
 from web_server.commands.api import CommandBody
@@ -194,7 +194,7 @@ class ExperimentViewSet(Read):
             command = until_closed(command, wait_s)
         fresh = self.get_queryset().get(pk=experiment.pk)
         fresh.command = command
-        shown = ExperimentAct(fresh, context=self.get_serializer_context()).data
+        shown = written(ExperimentAct, fresh)
         if command is not None and command.status in (Command.Status.REFUSED, Command.Status.FAILED):
             problem = problems.body(
                 409, f"The unit {command.status} it: {command.reason or 'no reason given'}"
@@ -356,4 +356,4 @@ class AlarmViewSet(Read):
             command = until_closed(command, wait_s)
         fresh = self.get_queryset().get(pk=alarm.pk)
         fresh.command = command
-        return Response(AlarmAct(fresh).data)
+        return Response(written(AlarmAct, fresh))
