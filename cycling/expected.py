@@ -11,28 +11,30 @@ from cycling.steps import Drive, Group
 CV_TAIL_S = 1800.0
 
 
-def end_s(plan: Plan, state: State) -> float | None:
-    """Return the ``elapsed_s`` at which the end is expected; None when no step is running."""
+def left_s(plan: Plan, state: State) -> float:
+    """Return what is left of the running step, in s."""
     if state.step is None:
-        return None
+        return 0.0
+    return max(_takes_s(plan.steps[state.step.index], plan, state) - state.step.time_s, 0.0)
+
+
+def later_s(plan: Plan, state: State) -> float:
+    """Return how long everything after the running step takes, in s; changes only with the step."""
+    if state.step is None:
+        return 0.0
     node = plan.steps[state.step.index]
-    left_s = max(_takes_s(node, plan, state) - state.step.time_s, 0.0)
+    total_s = 0.0
     depth = len(state.groups)
     while True:
-        left_s += _list_s(node.after, plan, state)
+        total_s += _list_s(node.after, plan, state)
         if node.parent is None:
             break
         depth -= 1
         node = plan.steps[node.parent]
         if isinstance(node.step, Group) and 0 <= depth < len(state.groups):
             rounds = node.step.count - state.groups[depth][1]
-            left_s += rounds * _list_s(node.first, plan, state)
-    if not node.finishing:
-        left_s += _list_s(plan.finish, plan, state)
-    limit_s = plan.envelope.run_max_s
-    if limit_s is not None:
-        left_s = min(left_s, max(limit_s - state.run_s, 0.0))
-    return state.elapsed_s + left_s
+            total_s += rounds * _list_s(node.first, plan, state)
+    return total_s if node.finishing else total_s + _list_s(plan.finish, plan, state)
 
 
 def _list_s(index: int | None, plan: Plan, state: State) -> float:

@@ -11,6 +11,9 @@ from cycling.numbering import Numbered
 from cycling.problem import Problem
 from cycling.steps import CC, CCCV, CV, AnyStep, Profile
 
+# safety.md rule 1: the longest delay of a trip that needs no manager.
+MAX_DELAY_S = 2.0
+
 
 @dataclass
 class Known:

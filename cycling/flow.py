@@ -68,6 +68,12 @@ def leave_all(state: State) -> None:
     state.groups.clear()
 
 
+def in_cycle(plan: Plan, state: State) -> bool:
+    """Say whether a group that counts cycles is open."""
+    groups = (plan.steps[index].step for index, _ in state.groups)
+    return any(isinstance(group, Group) and group.is_cycle for group in groups)
+
+
 def _begin_round(node: Planned, state: State) -> None:
     if isinstance(node.step, Group) and node.step.is_cycle:
         state.cycle += 1

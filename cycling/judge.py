@@ -117,7 +117,7 @@ def judge(
 
     A value beyond ``trip`` in three readings in a row (or for ``delay_s``), or in one reading beyond
     ``absolute``; a missing value counts as a violation of each limit on it. ``current_step_a`` is the
-    resolution of the current: only above it does ``when: charge`` apply.
+    resolution of the current: only with the output on and above it does ``when: charge`` apply.
     """
     current_a = number(reading.current_a)
     values = (number(reading.voltage_v), current_a, power(reading), number(reading.temperature_c))
@@ -157,7 +157,7 @@ def judge(
 
 
 def _applies(when: str, output_on: bool, current_a: float | None, step_a: float) -> bool:
-    if when == "current":
+    if when == "current" or not output_on:
         return output_on
     return current_a is None or current_a > step_a
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cycling.findings import Known
+from cycling.findings import MAX_DELAY_S, Known
 from cycling.limits import exceeds
 from cycling.numbering import Numbered
 from cycling.plan import clip_of, direction
@@ -177,6 +177,16 @@ def _own_safety(known: Known, here: Numbered, window: Window) -> None:
     for name in ("run_max_s", "q_abs_max_ah"):
         if getattr(safety, name) is not None:
             known.error(here, f"safety.{name}", f"{name} is a limit of the whole profile: move it there.")
+    delay_s = safety.delay_s
+    if delay_s is not None and (delay_s < 0 or (delay_s > MAX_DELAY_S and not known.long_delays)):
+        known.error(
+            here,
+            "safety.delay_s",
+            f"delay_s {delay_s:g} must be 0 to {MAX_DELAY_S:g} s; longer needs a manager.",
+        )
+    for measure in safety.measures:
+        if known.measures is not None and measure.name not in known.measures:
+            known.error(here, "safety.measures", f"The station has no measure {measure.name}.")
     for (quantity, side), value in of_safety(safety).items():
         bound = window.bounds.get((quantity, side))
         if bound is not None and exceeds(side, value, bound.value):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from cycling import rules_steps
-from cycling.findings import Known
+from cycling.findings import MAX_DELAY_S, Known
 from cycling.steps import Group, Safety, Stop
-
-# safety.md rule 1: the longest delay of a trip that needs no manager.
-MAX_DELAY_S = 2.0
 
 
 def check(known: Known) -> None:

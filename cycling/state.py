@@ -128,5 +128,4 @@ class State(Memory, kw_only=True):
     asked: Asked = msgspec.field(default_factory=Asked)
     learned_s: dict[str, float] = {}
     """How long each step took when it last ran, by number."""
-    expected_end_s: float | None = None
     end_reason: EndReason | None = None

@@ -105,6 +105,8 @@ STEPS: list[tuple[dict[str, Any], str]] = [
     (cc(1.0, clip={"v_max_v": 4.4}), "clip.v_max_v 4.4 V lies above"),
     (cc(1.0, safety={"v_max_v": 4.3}), "can only tighten"),
     (cc(1.0, safety={"run_max_s": 9}), "limit of the whole profile"),
+    (cc(1.0, safety={"delay_s": 9}), "longer needs a manager"),
+    (cc(1.0, safety={"measures": [{"name": "mist", "max": 1}]}), "no measure mist"),
     # ends
     (cc(1.0, end("voltag", 4.0, "above")), "has no measure voltag"),
     (cccv(1.0, 4.1, end("voltage_v", 4.0)), "A cccv holds its voltage"),

@@ -9,6 +9,7 @@ import pytest
 
 from cycling.cell import Cell
 from cycling.dry_run import Bench, fixed, run
+from cycling.interpreter import Interpreter
 from cycling.reading import Decision, Reading
 from cycling.steps import MeasureLimit, Safety
 from tests.cycling.invented import (
@@ -118,6 +119,8 @@ def test_the_charging_temperature_is_judged_only_while_charging() -> None:
     warm = {"temperature_c": 50.0}
     assert trip([reading(t, 3.7, -1.0, **warm) for t in (1.0, 2.0, 3.0)], bound) is None
     assert trip([reading(t, 3.7, 1.0, **warm) for t in (1.0, 2.0, 3.0)], bound) is not None
+    # With the output off a supply may show a few milliamperes: that is no charge.
+    assert trip([reading(t, 3.7, 0.02, on=False, **warm) for t in (1.0, 2.0, 3.0)], bound) is None
 
 
 FLOW = Safety(measures=[MeasureLimit(name="flow", min=40, delay_s=5, frozen_s=10, when="current")])
@@ -162,8 +165,6 @@ def test_the_net_charge_from_the_start_is_limited() -> None:
 def test_an_experiment_is_judged_before_its_first_step() -> None:
     interpreter = running(profile(LONG))
     assert interpreter.step == 1
-    from cycling.interpreter import Interpreter
-
     fresh = Interpreter(profile(cc(1.0)), envelope(), 5.0)
     decision = fresh.advance(reading(0.0, 4.5, on=False))
     assert (decision.action, fresh.step_count) == ("violation", 0)
@@ -246,6 +247,20 @@ def test_an_hour_of_constant_voltage_at_the_limit_with_noise_never_trips() -> No
     outcome = run(profile(hold), envelope(), 5.0, bench, period=fixed(0.1))
     assert outcome.action == "finished"
     assert outcome.readings >= 36_000
+
+
+def test_a_stop_or_pause_before_the_first_reading_lets_nothing_move() -> None:
+    stopped = Interpreter(profile(cc(1.0)), envelope(), 5.0)
+    stopped.stop("now", "wrong cell")
+    decision = stopped.advance(reading(0.0, on=False))
+    assert (decision.action, decision.set_point.mode) == ("finished", "off")  # type: ignore[union-attr]
+    paused = Interpreter(profile(cc(1.0)), envelope(), 5.0)
+    paused.pause()
+    assert paused.advance(reading(0.0, on=False)).set_point.mode == "off"  # type: ignore[union-attr]
+    assert (paused.state, paused.step_count) == ("paused", 0)
+    paused.resume()
+    decision = paused.advance(reading(1.0, on=False))
+    assert (decision.set_point.current_a, paused.step) == (1.0, 1)  # type: ignore[union-attr]
 
 
 def test_every_level_of_groups_keeps_its_limits() -> None:

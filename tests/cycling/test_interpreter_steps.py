@@ -44,7 +44,9 @@ def test_the_furthest_of_several_ends_sets_the_ceiling() -> None:
 
 def test_an_end_below_the_clip_and_the_clip_live_together() -> None:
     end = {"quantity": "voltage_v", "value": 3.9}
-    assert first_set_point(cc(2.0, end, time_end(9), clip={"v_max_v": 4.0})).voltage_max_v == pytest.approx(3.91)
+    assert first_set_point(cc(2.0, end, time_end(9), clip={"v_max_v": 4.0})).voltage_max_v == pytest.approx(
+        3.91
+    )
 
 
 def test_a_steps_own_safety_tightens_its_set_point() -> None:
