@@ -41,13 +41,21 @@ def respond(status: int, detail: str, errors: list[dict[str, Any]] | None = None
     return Response(body(status, detail, errors), status=status, content_type=MEDIA_TYPE, headers=headers)
 
 
+def _deeper(path: str, key: Any) -> str:
+    """Return the path of a part: by name with a point, by its place in brackets."""
+    if key == "non_field_errors":
+        return path
+    if isinstance(key, int) or str(key).isdigit():
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else str(key)
+
+
 def flatten(detail: Any, path: str = "") -> list[dict[str, Any]]:
     """Turn nested error details of REST framework into a flat list of ``{field, message}``."""
     if isinstance(detail, dict):
         found = []
         for key, value in detail.items():
-            inner = path if key == "non_field_errors" else f"{path}.{key}" if path else str(key)
-            found += flatten(value, inner)
+            found += flatten(value, _deeper(path, key))
         return found
     if isinstance(detail, (list, tuple)):
         if any(isinstance(item, (dict, list)) for item in detail):
