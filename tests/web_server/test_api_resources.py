@@ -108,7 +108,7 @@ def test_every_error_is_named_at_once(operator):
 
 @pytest.mark.parametrize("number", ["NaN", "1e400", "true", "[]"])
 def test_a_number_that_is_none_is_refused(operator, number):
-    body = '{"name": "x", "technology": "lithium", "current_max_a": %s}' % number
+    body = f'{{"name": "x", "technology": "lithium", "current_max_a": {number}}}'
     answer = operator.client.post("/api/v1/batteries/", body, content_type="application/json")
     assert answer.status_code == 400
 
