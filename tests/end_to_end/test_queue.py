@@ -35,7 +35,7 @@ def test_another_battery_waits_for_loading_and_says_so(lab, bench):
     def because():
         return lab.api.get(f"experiments/{waiting}/")["queued_because"]
 
-    assert until(because, 20, "it says why it waits") == "load B3 into S1"
+    until(lambda: because() == "load B3 into S1", 20, "it says what it waits for")
     # It holds up nobody whose battery is there.
     ready = run(lab, bench, [rest(1)])
     lab.experiment_is(ready, "finished")
