@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+import sqlite3
 import sys
+
+import msgspec
 
 from cycler_unit import __version__, config
 from mqtt_link import logs
@@ -46,8 +49,8 @@ def run(settings: config.Config) -> int:
     except Held as error:
         print(f"cycler_unit: {error}", file=sys.stderr)
         return 3
-    except OSError as error:
-        print(f"cycler_unit: cannot start: {error}", file=sys.stderr)
+    except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
+        print(f"cycler_unit: cannot start with {settings.state_dir}: {error}", file=sys.stderr)
         return 1
     agent.wait()
     agent.stop()

@@ -6,6 +6,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -195,6 +196,9 @@ class Agent:
             if self.session is None:
                 self.session = self._make_session(self.identity.unit)
                 self.session.start()
+            if self._shut_out():
+                # The broker does not know our own user (any more): ask for it again by the shared one.
+                self._register(lambda: self.session is not None and self.session.link.connected)
             if self._known():
                 self._stopping.wait(1.0)
                 continue
@@ -210,14 +214,21 @@ class Agent:
             not self.session.link.connected or connected_s < UNKNOWN_S or self.clock.heard_within(UNKNOWN_S)
         )
 
+    def _shut_out(self) -> bool:
+        assert self.session is not None
+        shared = (self.config.mqtt.user or Address.parse(self.config.mqtt.url).user) == SHARED_USER
+        return (
+            shared and not self.session.link.connected and time.monotonic() - self.session.gone_at > UNKNOWN_S
+        )
+
     def _answered(self) -> bool:
         return self.clock.heard_within(UNKNOWN_S)
 
-    def _register(self) -> None:
+    def _register(self, enough: Callable[[], bool] = lambda: False) -> None:
         link = Link(self._url(None), f"cellyard-enrol-{self.identity.hardware_id}", ca=self.config.mqtt.ca)
         link.start()
         try:
-            self._remember(self._enrolment(link).run(self._stopping.is_set))
+            self._remember(self._enrolment(link).run(lambda: self._stopping.is_set() or enough()))
         finally:
             link.stop()
 
@@ -273,7 +284,10 @@ class Agent:
         """Serve health and metrics if wanted, and stop all always."""
         reads = {("GET", "/healthz"): self._health, ("GET", "/metrics"): self._metrics}
         if self.config.http_port:
-            self._servers.append(Loopback(self.config.http_port, reads))
+            try:
+                self._servers.append(Loopback(self.config.http_port, reads))
+            except OSError as error:
+                raise OSError(f"http_port {self.config.http_port}: {error.strerror}") from None
         secret = secrets.token_urlsafe(24)
         control = Loopback(0, {**reads, ("POST", "/stop-all"): self._stop_all}, secret)
         self._servers.append(control)

@@ -55,6 +55,8 @@ class Conductor:
         self._asked: Reply | None = None
         self._then: Literal["begin", "resume"] = "begin"
         self._person = ""
+        self._cause: EndReason | None = None
+        """Why the test is ending, while it is being switched off."""
         self._stopped_before: set[str] = set()
         self.pending: StoredRun | None = None
         """A test of before the restart, until the device is there and confirmed off."""
@@ -159,7 +161,9 @@ class Conductor:
 
     def _refuse_safely(self, start: ExperimentStart, refusal: Refusal, reply: Reply | None) -> None:
         """Refuse by a safety rule: the experiment is an error, the station latched (architecture.md)."""
-        code = {2: "contract", 3: "protection", 4: "wiring"}.get(refusal.rule or 0, "refused")
+        code = {2: "contract", 3: "protection", 4: "wiring", 13: "device_fault"}.get(
+            refusal.rule or 0, "refused"
+        )
         station = self.station
         alarm = station.alarm(code, f"{start.name}: {refusal.text}", "trip", start.experiment)
         reason = EndReason(code=code, text=refusal.text)
@@ -441,6 +445,8 @@ class Conductor:
         if station.unsafe is not None or station.latched:
             raise RuntimeError("a set point for a station that is not safe")
         self._keep(entry, force=new_step)
+        if self.run is not run:
+            return None  # the disk refused it, which has ended the test
         if new_step:
             station.hub.spool.commit(min(COMMIT_WAIT_S, station.period_s))
         station.power.apply(target(decision.set_point))
@@ -461,8 +467,9 @@ class Conductor:
 
     def _trip(self, run: Run, reading: Reading, decision: Decision) -> None:
         """Take a violation: off first, read back, latch, event, alarm, spool (rule 5)."""
-        self.station.switch_off()
         reason = decision.end_reason or EndReason(code="violation", text="a limit was violated")
+        self._cause = reason
+        self.station.switch_off()
         self._alarm_and_end(run, reading, decision, reason, "trip")
 
     def _finish(self, run: Run, reading: Reading, decision: Decision) -> None:
@@ -483,7 +490,8 @@ class Conductor:
             self._refuse_safely(run.start, Refusal(text, 13), asked)
             return
         self._cancel_check(text)
-        reason = EndReason(code=code, text=text, device=self.station.power_device.name or None)
+        # A device lost while it was switched off after a trip: the trip stays the cause.
+        reason = self._cause or EndReason(code=code, text=text, device=self.station.power_device.name or None)
         self._alarm_and_end(run, None, None, reason, "error")
 
     def _alarm_and_end(
@@ -504,7 +512,7 @@ class Conductor:
     def _end(self, run: Run, entry: Entry | None, reason: EndReason, status: str) -> None:
         """Record the end: last rows, status with its reason and ``last_seq``, in one transaction."""
         self._cancel_check(reason.text)
-        self.run = None
+        self.run = self._cause = None
         entry = entry or Entry(experiment=run.id)
         entry.events.append(run.status(status, reason.text, reason))
         entry.status = "ended"

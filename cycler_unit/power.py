@@ -109,6 +109,7 @@ class Power:
                 return OffResult(
                     False, measured, f"{flows} still flows {self.off_rule.t_off_s:g} s after off"
                 )
+            time.sleep(CONFIRM_S)
 
     def protect(self, wanted: Protections) -> str | None:
         """Write the device's own protections; return what it did not take, None when all is right."""

@@ -52,12 +52,15 @@ class Session:
         self.malformed = 0
         self.arrived_at = 0.0
         """Monotonic time of the last connect."""
+        self.gone_at = time.monotonic()
+        """Monotonic time at which the connection was lost last, or of the first attempt."""
 
     def start(self) -> None:
         """Connect, and go on for ever."""
         self.link.subscribe(topics.unit(self._prefix, self.unit, "commands"), self.commands.receive)
         self.link.subscribe(topics.unit(self._prefix, self.unit, "acks"), self._ack)
         self.link.on_connect(self._arrived)
+        self.link.on_disconnect(self._gone)
         self._spool.on_commit = self.delivery.wake
         for thread in (self.commands, self.delivery, self.pulse):
             thread.start()
@@ -80,6 +83,9 @@ class Session:
         self.publish_devices()
         self.pulse.soon()
         self.delivery.start_again()
+
+    def _gone(self) -> None:
+        self.gone_at = time.monotonic()
 
     def publish_devices(self) -> None:
         """Publish what is known of the devices."""

@@ -105,6 +105,7 @@ class Spool:
         self._queue: queue.SimpleQueue[Entry | Work | threading.Event | None] = queue.SimpleQueue()
         self._waiting_rows = 0
         self._change = _Change()
+        self._committed_s = 0.0
         self._force = threading.Event()
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
 
@@ -272,7 +273,8 @@ class Spool:
         first = self._queue.get()
         if first is None:
             return [], False
-        self._force.wait(PERIOD_S)
+        # The first after a quiet time goes at once; under load there is one transaction per period.
+        self._force.wait(max(0.0, self._committed_s + PERIOD_S - time.monotonic()))
         self._force.clear()
         batch: list[Any] = [first]
         while True:
@@ -306,6 +308,7 @@ class Spool:
         if self.failing:
             logger.warning("event=spool_recovered")
         self.failing = None
+        self._committed_s = time.monotonic()
         entries = [item for item in batch if isinstance(item, Entry)]
         self._waiting_rows -= sum(len(entry.rows) for entry in entries)
         self.pending_rows += change.rows + sum(len(entry.rows) for entry in entries)

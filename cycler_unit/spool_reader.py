@@ -99,8 +99,9 @@ class SpoolReader:
         return row.fetchone() is not None
 
     def commands(self) -> dict[str, bytes | None]:
-        """Return the commands seen before with their answers."""
-        return dict(self._db.execute("SELECT id, reply FROM commands"))
+        """Return the newest commands seen before with their answers, oldest first."""
+        newest = "SELECT id, reply FROM commands ORDER BY at DESC LIMIT 2000"
+        return dict(reversed(self._db.execute(newest).fetchall()))
 
 
 def waiting(path: Path) -> tuple[int, int]:

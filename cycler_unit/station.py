@@ -5,6 +5,7 @@ The order in every round: read, judge, act, and only then record (architecture.m
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -33,6 +34,8 @@ logger = logging.getLogger("cycler_unit.station")
 REOPEN_S = 1.0
 # A device's own error state is asked this often while a test runs (rule 13).
 FAULT_S = 1.0
+# A round that comes earlier than the period, because a step's time is up, comes no earlier than this.
+SHORTEST_S = 0.002
 
 AlarmClass = Literal["unsafe", "trip", "error", "hold"]
 
@@ -147,6 +150,12 @@ class Station(threading.Thread):
         period_s = self.period_s if busy else self.hub.config.idle_period_s
         if self.unsafe is not None and not busy:
             period_s = min(period_s, REOPEN_S)
+        if busy and self.conductor.run is not None:
+            # A step that ends by time is read when its time is up, not up to a period later.
+            due_in_s = self.conductor.run.interpreter.due_in_s
+            if due_in_s is not None and 0.0 < due_in_s < period_s:
+                period_s = max(due_in_s, SHORTEST_S)
+                self._due_s = now
         self._due_s += period_s
         if self._due_s < now:
             self.overruns += busy
@@ -345,6 +354,9 @@ class Station(threading.Thread):
         """Release the latch of ``alarm``; False when it was not latched. Raises :class:`Refusal`."""
         if self.unsafe is not None:
             raise Refusal(f"the station is not confirmed off: {self.unsafe}", 6)
+        # What the device remembers of the past is acknowledged with it; what lasts it will say again.
+        with contextlib.suppress(DriverError):
+            self.power.device.fault()
         left = [each for each in self.kept.latches if each.alarm != alarm]
         released = len(left) < len(self.kept.latches)
         self.kept.latches = left

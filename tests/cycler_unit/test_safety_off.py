@@ -225,3 +225,50 @@ def test_other_stations_go_on_when_one_fails(bench: Bench, neighbour: Bench) -> 
     until(lambda: neighbour.live.rounds > rounds + 20, 10, "the neighbour goes on at its own pace")
     assert neighbour.live.state == "running"
     assert neighbour.truth()["output"]
+
+
+def test_a_test_that_cannot_be_recorded_is_ended_and_stays_off(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cycler_unit.spool import Entry, SpoolFull
+
+    step = {"kind": "cc", "current_a": 0.5, "end": [{"quantity": "time_s", "value": 1.0}]}
+    bench.start(step, {**step, "current_a": -0.5})
+    real = bench.spool.put
+
+    def full(entry: Entry, *, force: bool = False) -> None:
+        if entry.rows:
+            raise SpoolFull("database or disk is full")
+        real(entry, force=force)
+
+    monkeypatch.setattr(bench.spool, "put", full)
+    detail = bench.ended()
+    assert (detail["status"], detail["end_reason"]["code"]) == ("error", "spool_full")
+    assert not bench.truth()["output"]
+    at_s = bench.last_at_s()
+    rounds = bench.live.rounds
+    until(lambda: bench.live.rounds > rounds + 5, 10)
+    assert "OUTP ON" not in bench.sent(at_s)
+
+
+def test_a_trip_stays_the_cause_when_the_device_is_lost_while_switching_off(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cycler_unit.drivers.errors import DeviceLost
+
+    bench.start(CHARGE)
+    bench.flows()
+    device = bench.live.power.device
+    real, calls = device.make_safe, []
+
+    def lost_once() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise DeviceLost("the cable was pulled")
+        real()
+
+    monkeypatch.setattr(device, "make_safe", lost_once)
+    bench.fault("drift", offset_v=-1.3)
+    detail = bench.ended()
+    assert detail["end_reason"]["quantity"] == "voltage_v"
+    assert not bench.truth()["output"]
