@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
+from django.db import OperationalError
 
 from tests.web_server.api_lab import build
 from web_server.api.feed import Cursor, Feed, Wants
@@ -152,3 +154,15 @@ def test_a_cursor_is_read_as_it_was_written(cursor):
 @pytest.mark.parametrize("text", ["x", "17;y", "17;:z", "1e3", ";;a:b", "🙂"])
 def test_a_strange_last_event_id_means_from_now_on(text):
     assert Cursor.parse(text) == Cursor()
+
+
+def test_after_a_database_error_the_next_look_makes_a_new_connection(lab, feed, monkeypatch):
+    closed = []
+    monkeypatch.setattr(
+        "web_server.api.feed.connection",
+        SimpleNamespace(in_atomic_block=False, close=lambda: closed.append(1)),
+    )
+    monkeypatch.setattr(feed, "_new_events", lambda: (_ for _ in ()).throw(OperationalError("gone away")))
+    with pytest.raises(OperationalError):
+        feed.poll([Wants()])
+    assert closed == [1]

@@ -7,13 +7,14 @@ repeated message does no harm; events and samples are told once each, in order.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
-from django.db import close_old_connections, connections
+from django.db import Error, connection, connections
 from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
@@ -24,6 +25,8 @@ from web_server.lab.models import Station
 from web_server.measurements import charts
 from web_server.measurements.models import Sample
 
+P = ParamSpec("P")
+R = TypeVar("R")
 # Rows of other processes may commit this much later than their number or time says.
 LATE_S = 10.0
 # Samples of one experiment told at once; a stream that was away catches up in such portions.
@@ -108,6 +111,21 @@ class _Told:
         return fresh
 
 
+def _reconnecting(read: Callable[P, R]) -> Callable[P, R]:
+    """Keep one connection as long as it works; after an error the next look makes a new one."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return read(*args, **kwargs)
+        except Error:
+            if not connection.in_atomic_block:
+                connection.close()
+            raise
+
+    return reading
+
+
 class Feed:
     """Looks at the database for all open streams at once."""
 
@@ -126,9 +144,9 @@ class Feed:
 
     # --- a stream begins ---------------------------------------------------------------------------
 
+    @_reconnecting
     def begin(self, wants: Wants, cursor: Cursor) -> tuple[list[Message], Cursor]:
         """Return what a new stream is told first (the state now, what it missed), and where it begins."""
-        close_old_connections()
         self._start_events()
         messages = [self._station(row) for row in _wanted_stations(wants)]
         messages += [_alarm(row) for row in _wanted_alarms(wants)]
@@ -164,9 +182,9 @@ class Feed:
 
     # --- all streams go on -------------------------------------------------------------------------
 
+    @_reconnecting
     def poll(self, wanted: Sequence[Wants]) -> list[Message]:
         """Return everything new since the last poll that some stream may want, in a sensible order."""
-        close_old_connections()
         self._start_events()
         messages = self._new_samples(wanted)
         messages += self._new_events()

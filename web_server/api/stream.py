@@ -10,12 +10,13 @@ or ``?last_event_id=``, the stream goes on from there.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 from asgiref.sync import SyncToAsync
-from django.db import close_old_connections
+from django.db import Error, close_old_connections
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -29,6 +30,7 @@ from web_server.api.feed import Cursor, Message, Wants
 from web_server.api.schema import query
 from web_server.api.views import Checked
 
+log = logging.getLogger("web_server.api.stream")
 # A client sees a lost connection within 5 s (ui.md "Live"): two of these fit.
 HEARTBEAT_S = 2.0
 # A browser comes back after this long.
@@ -94,7 +96,12 @@ async def _messages(wants: Wants, cursor: Cursor) -> AsyncIterator[bytes]:
     center = hub.of_this_loop()
     # At once, before the database is asked: the browser knows that it is connected.
     yield f"retry: {RETRY_MS}\n\n".encode()
-    stream = await center.open(wants, cursor)
+    try:
+        stream = await center.open(wants, cursor)
+    except Error as exc:
+        log.error("an event stream could not begin: %s", exc)
+        yield b": the database does not answer\n\n"
+        return
     position = stream.cursor
     try:
         while True:
