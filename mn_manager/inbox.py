@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 # A unit sends these again until they are acknowledged, so they may be dropped.
 REPEATED = ("samples", "events")
+# Somebody waits for these; what a command caused is published around its reply and takes longer to store.
+AWAITED = "/replies"
 # While the database is away the inbox fills; the spools of the units are the place to wait in.
 BYTES_REPEATED, BYTES_ALL = 32 * 1024 * 1024, 48 * 1024 * 1024
 # Small messages cost memory too.
@@ -30,6 +32,7 @@ class Inbox:
     def __init__(self) -> None:
         self.overflowed = 0
         self._queue: deque[Received] = deque()
+        self._awaited: deque[Received] = deque()
         self._bytes = 0
         self._filled = threading.Condition()
 
@@ -37,21 +40,22 @@ class Inbox:
         """Add a message, or count it as overflowed."""
         limit = BYTES_REPEATED if topic.endswith(REPEATED) else BYTES_ALL
         with self._filled:
-            if self._bytes + len(payload) > limit or len(self._queue) >= MESSAGES_MAX:
+            if self._bytes + len(payload) > limit or len(self) >= MESSAGES_MAX:
                 self.overflowed += 1
                 return
-            self._queue.append(Received(topic, payload, datetime.now(UTC)))
+            queue = self._awaited if topic.endswith(AWAITED) else self._queue
+            queue.append(Received(topic, payload, datetime.now(UTC)))
             self._bytes += len(payload)
             self._filled.notify()
 
     def get(self, timeout_s: float) -> Received | None:
-        """Return the next message, waiting at most ``timeout_s``; None when none came."""
+        """Return the next message, replies first, waiting at most ``timeout_s``; None when none came."""
         with self._filled:
-            if not self._queue and timeout_s > 0:
+            if not len(self) and timeout_s > 0:
                 self._filled.wait(timeout_s)
-            if not self._queue:
+            if not len(self):
                 return None
-            message = self._queue.popleft()
+            message = (self._awaited or self._queue).popleft()
             self._bytes -= len(message.payload)
             return message
 
@@ -61,4 +65,4 @@ class Inbox:
             self._filled.notify()
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + len(self._awaited)
