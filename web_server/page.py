@@ -15,7 +15,9 @@ from web_server.lab.glance import glance
 from web_server.lib.errors import NotAllowed, Refused, ServiceError
 
 
-def page(request: HttpRequest, template: str, section: str, status: int = 200, **context: Any) -> HttpResponse:
+def page(
+    request: HttpRequest, template: str, section: str, status: int = 200, **context: Any
+) -> HttpResponse:
     """Render a whole page inside the frame; ``section`` is the entry of the menu it belongs to."""
     frame = {"section": section, "glance": glance(), **_rights(request)}
     return render(request, template, {**frame, **context}, status=status)

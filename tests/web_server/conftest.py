@@ -11,6 +11,12 @@ from web_server.accounts.models import Person
 from web_server.lab.models import Station
 
 
+@pytest.fixture(autouse=True)
+def quick_passwords(settings) -> None:
+    """Hash passwords fast: Django's own hash takes half a second of each test, on purpose."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def viewer(db: None) -> Person:
     return factories.make_person("vera", "viewer")
@@ -45,5 +51,9 @@ def small_lab(station: Station, operator: Person) -> SimpleNamespace:
     cells.load(operator, battery, station)
     battery.refresh_from_db()
     return SimpleNamespace(
-        station=station, unit=station.unit, battery=battery, profile=factories.make_profile(), operator=operator
+        station=station,
+        unit=station.unit,
+        battery=battery,
+        profile=factories.make_profile(),
+        operator=operator,
     )

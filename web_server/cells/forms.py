@@ -12,19 +12,47 @@ from web_server.lib import inputs
 
 # Sections of the form: title, hint, names of its fields.
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("What it is", "", ("name", "technology", "manufacturer", "model", "serial_number", "barcode", "manufactured_on", "project", "tags", "description")),
+    (
+        "What it is",
+        "",
+        (
+            "name",
+            "technology",
+            "manufacturer",
+            "model",
+            "serial_number",
+            "barcode",
+            "manufactured_on",
+            "project",
+            "tags",
+            "description",
+        ),
+    ),
     (
         "Voltage",
         "Give the limits of a cell, of the whole pack, or of both: the tighter ones count.",
-        ("cells_in_series", "cell_voltage_min_v", "cell_voltage_max_v", "voltage_min_v", "voltage_max_v", "voltage_abs_min_v", "voltage_abs_max_v"),
+        (
+            "cells_in_series",
+            "cell_voltage_min_v",
+            "cell_voltage_max_v",
+            "voltage_min_v",
+            "voltage_max_v",
+            "voltage_abs_min_v",
+            "voltage_abs_max_v",
+        ),
     ),
     ("Current", "Positive charges, negative discharges.", ("current_min_a", "current_max_a")),
-    ("Temperature", "", ("temperature_min_c", "temperature_max_c", "charge_temperature_min_c", "charge_temperature_max_c")),
+    (
+        "Temperature",
+        "",
+        ("temperature_min_c", "temperature_max_c", "charge_temperature_min_c", "charge_temperature_max_c"),
+    ),
     ("Energy and hazard", "", ("energy_wh", "hazard_level")),
 )
 # The fields that a technology has of its own, as the form names them.
 OWN: dict[str, tuple[str, ...]] = {
-    technology: tuple(f"{technology}-{name}" for name in names) for technology, names in technologies.FIELDS.items()
+    technology: tuple(f"{technology}-{name}" for name in names)
+    for technology, names in technologies.FIELDS.items()
 }
 
 
@@ -37,7 +65,9 @@ class BatteryForm(inputs.Styled):
     model = inputs.text("Model")
     serial_number = inputs.text("Serial number")
     barcode = inputs.text("Barcode")
-    manufactured_on = forms.DateField(label="Made on", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    manufactured_on = forms.DateField(
+        label="Made on", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
     project = inputs.text("Project")
     tags = inputs.words("Tags")
     description = inputs.lines("Description")
@@ -47,7 +77,9 @@ class BatteryForm(inputs.Styled):
     cell_voltage_max_v = inputs.number("Cell at most", "V")
     voltage_min_v = inputs.number("Pack at least", "V")
     voltage_max_v = inputs.number("Pack at most", "V")
-    voltage_abs_min_v = inputs.number("Never below", "V", hint="Absolute: one reading beyond it switches off.")
+    voltage_abs_min_v = inputs.number(
+        "Never below", "V", hint="Absolute: one reading beyond it switches off."
+    )
     voltage_abs_max_v = inputs.number("Never above", "V")
     current_min_a = inputs.number("Largest discharge", "A", required=True, hint="Negative, for example -2.")
     current_max_a = inputs.number("Largest charge", "A", required=True)
@@ -70,9 +102,17 @@ class BatteryForm(inputs.Styled):
 
     def sections(self) -> list[dict[str, Any]]:
         """Return the sections with their bound fields, the technologies' own ones after the first."""
-        shown = [{"title": title, "hint": hint, "fields": [self[name] for name in names], "when": ""} for title, hint, names in SECTIONS]
+        shown = [
+            {"title": title, "hint": hint, "fields": [self[name] for name in names], "when": ""}
+            for title, hint, names in SECTIONS
+        ]
         own = [
-            {"title": label, "hint": "", "fields": [self[name] for name in OWN[technology]], "when": technology}
+            {
+                "title": label,
+                "hint": "",
+                "fields": [self[name] for name in OWN[technology]],
+                "when": technology,
+            }
             for technology, label in Battery.Technology.choices
         ]
         return [shown[0], *own, *shown[1:]]
@@ -90,12 +130,21 @@ class BatteryForm(inputs.Styled):
 
 def _own(name: str, chemistries: list[str]) -> forms.Field:
     if name == "chemistry":
-        return forms.ChoiceField(label="Chemistry", choices=[(name, name) for name in chemistries], required=False)
+        return forms.ChoiceField(
+            label="Chemistry", choices=[(name, name) for name in chemistries], required=False
+        )
     if name == "capacity_ah":
         return inputs.number("Capacity", "Ah")
     if name == "electrode_size_cm2":
         return inputs.number("Electrode size", "cm²")
-    return inputs.text({"bipolar_type": "Bipolar plate", "membrane_type": "Membrane", "electrolyte_type": "Electrolyte", "electrode_composition": "Electrode composition"}[name])
+    return inputs.text(
+        {
+            "bipolar_type": "Bipolar plate",
+            "membrane_type": "Membrane",
+            "electrolyte_type": "Electrolyte",
+            "electrode_composition": "Electrode composition",
+        }[name]
+    )
 
 
 def typed_of(body: dict[str, Any]) -> dict[str, Any]:

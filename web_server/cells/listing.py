@@ -20,7 +20,9 @@ CYCLES_SHOWN = 2000
 
 def listed(asked: QueryDict) -> QuerySet[Battery]:
     """Return the batteries that the list's filters ask for."""
-    found = Battery.objects.select_related("lithium", "lead_acid", "redox_stack", "station", "active_experiment")
+    found = Battery.objects.select_related(
+        "lithium", "lead_acid", "redox_stack", "station", "active_experiment"
+    )
     found = found.annotate(runs=Count("experiments"))
     if asked.get("retired") != "yes":
         found = found.filter(retired_at=None)

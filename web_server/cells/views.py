@@ -43,7 +43,13 @@ def battery(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Show one battery."""
     shown = get_object_or_404(listing.one(uuid))
     cycles = listing.capacity_over_time(shown)
-    line = curve.draw(range(len(cycles)), [row.charge_out_ah for row in cycles], 600, 120, least=(shown.capacity_ah or 0) * 0.05)
+    line = curve.draw(
+        range(len(cycles)),
+        [row.charge_out_ah for row in cycles],
+        600,
+        120,
+        least=(shown.capacity_ah or 0) * 0.05,
+    )
     return page(
         request,
         "cells/battery.html",
@@ -61,7 +67,11 @@ def new(request: HttpRequest) -> HttpResponse:
     refused = forbid(request, "operator", "add a battery", SECTION)
     if refused:
         return refused
-    copied = Battery.objects.filter(uuid=request.GET["copy"]).first() if _is_uuid(request.GET.get("copy")) else None
+    copied = (
+        Battery.objects.filter(uuid=request.GET["copy"]).first()
+        if _is_uuid(request.GET.get("copy"))
+        else None
+    )
     initial = typed_of(services.as_body(copied)) if copied else {}
     for unique in ("name", "serial_number", "barcode"):
         initial.pop(unique, None)
@@ -85,7 +95,9 @@ def _edit(request: HttpRequest, battery: Battery | None, initial: dict[str, Any]
             messages.success(request, f"{saved.name} is saved.")
             return redirect(reverse("battery", args=[saved.uuid]) + "?saved=" + _draft(battery))
     status = 422 if form.errors else 200
-    return page(request, "cells/battery_form.html", SECTION, status, form=form, battery=battery, draft=_draft(battery))
+    return page(
+        request, "cells/battery_form.html", SECTION, status, form=form, battery=battery, draft=_draft(battery)
+    )
 
 
 def _save(request: HttpRequest, form: BatteryForm, battery: Battery | None) -> Battery | None:
@@ -133,7 +145,9 @@ def load(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if station is None:
         messages.error(request, "Choose the station that you put it into.")
         return redirect(back)
-    return act(request, lambda: services.load(person, loaded, station), f"{loaded.name} is in {station.name}.", back)
+    return act(
+        request, lambda: services.load(person, loaded, station), f"{loaded.name} is in {station.name}.", back
+    )
 
 
 @require_POST
@@ -141,7 +155,12 @@ def eject(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Record that the battery was taken out."""
     person: Any = request.user
     taken = get_object_or_404(Battery.objects.select_related("station"), uuid=uuid)
-    return act(request, lambda: services.eject(person, taken), f"{taken.name} is out.", reverse("battery", args=[uuid]))
+    return act(
+        request,
+        lambda: services.eject(person, taken),
+        f"{taken.name} is out.",
+        reverse("battery", args=[uuid]),
+    )
 
 
 @require_POST
@@ -162,4 +181,9 @@ def retire(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Take a battery out of use."""
     person: Any = request.user
     old = get_object_or_404(Battery, uuid=uuid)
-    return act(request, lambda: services.retire(person, old), f"{old.name} is retired.", reverse("battery", args=[uuid]))
+    return act(
+        request,
+        lambda: services.retire(person, old),
+        f"{old.name} is retired.",
+        reverse("battery", args=[uuid]),
+    )

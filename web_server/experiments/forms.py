@@ -30,23 +30,36 @@ class FilingForm(inputs.Styled):
     project = inputs.text("Project")
     tags = inputs.words("Tags")
     priority = inputs.number("Priority", whole=True, hint="Higher goes first; usual is 0.")
-    initial_soc_percent = inputs.number("Charge at the start", "%", hint="Needed by profiles that end on the state of charge.")
+    initial_soc_percent = inputs.number(
+        "Charge at the start", "%", hint="Needed by profiles that end on the state of charge."
+    )
     contact_policy = forms.ChoiceField(
         label="When the server is away",
-        choices=[("continue", "Go on"), ("finish_step", "Finish the step, then off"), ("off", "Switch off after a while")],
+        choices=[
+            ("continue", "Go on"),
+            ("finish_step", "Finish the step, then off"),
+            ("off", "Switch off after a while"),
+        ],
         required=False,
     )
     off_after_s = inputs.number("Off after", "s")
     resume_policy = forms.ChoiceField(
         label="After a crash or power cut",
-        choices=[("hold", "Hold: paused until somebody looks"), ("resume", "Resume by itself, when that is safe")],
+        choices=[
+            ("hold", "Hold: paused until somebody looks"),
+            ("resume", "Resume by itself, when that is safe"),
+        ],
         required=False,
     )
     rest_voltage_confirmed = forms.BooleanField(
         label="The rest voltage is right, though it differs from the last recorded one", required=False
     )
     record_every_s = inputs.number("Record every", "s", hint="Left empty: as the profile says.")
-    polarity = forms.ChoiceField(label="Polarity", choices=[("", "–"), ("positive", "positive"), ("negative", "negative")], required=False)
+    polarity = forms.ChoiceField(
+        label="Polarity",
+        choices=[("", "–"), ("positive", "positive"), ("negative", "negative")],
+        required=False,
+    )
     volume_ml = inputs.number("Electrolyte volume", "mL")
     electrolyte_soc_percent = inputs.number("Electrolyte's charge", "%")
     flow_min_ml_min = inputs.number("Flow at least", "mL/min")
@@ -76,13 +89,31 @@ class FilingForm(inputs.Styled):
                 body[name] = typed[name]
         if typed["record_every_s"] is not None:
             body["record"] = {"every_s": typed["record_every_s"]}
-        electrolyte = {name: typed[name] for name in ("volume_ml", "flow_min_ml_min", "flow_max_ml_min") if typed[name] is not None}
+        electrolyte = {
+            name: typed[name]
+            for name in ("volume_ml", "flow_min_ml_min", "flow_max_ml_min")
+            if typed[name] is not None
+        }
         electrolyte |= {"polarity": typed["polarity"]} if typed["polarity"] else {}
         if typed["electrolyte_soc_percent"] is not None:
             electrolyte["initial_soc_percent"] = typed["electrolyte_soc_percent"]
-        return {**body, "tags": inputs.split(typed["tags"]), **({"electrolyte": electrolyte} if electrolyte else {})}
+        return {
+            **body,
+            "tags": inputs.split(typed["tags"]),
+            **({"electrolyte": electrolyte} if electrolyte else {}),
+        }
 
 
 # How the form groups what is not one of the three choices.
-DETAILS = ("name", "project", "tags", "priority", "initial_soc_percent", "record_every_s", "contact_policy", "off_after_s", "resume_policy")
+DETAILS = (
+    "name",
+    "project",
+    "tags",
+    "priority",
+    "initial_soc_percent",
+    "record_every_s",
+    "contact_policy",
+    "off_after_s",
+    "resume_policy",
+)
 ELECTROLYTE = ("polarity", "volume_ml", "electrolyte_soc_percent", "flow_min_ml_min", "flow_max_ml_min")

@@ -132,5 +132,7 @@ def listed_alarms(asked: QueryDict) -> QuerySet[Alarm]:
     if station:
         found = found.filter(station__uuid=station)
     for word in asked.get("q", "").split():
-        found = found.filter(Q(text__icontains=word) | Q(code__icontains=word) | Q(station__name__icontains=word))
+        found = found.filter(
+            Q(text__icontains=word) | Q(code__icontains=word) | Q(station__name__icontains=word)
+        )
     return found

@@ -70,7 +70,9 @@ def numbers_of(reason: dict[str, Any] | None) -> str:
     if not reason or reason.get("measured") is None:
         return ""
     unit = UNITS.get(str(reason.get("quantity") or ""), "")
-    parts = [f"{str(reason.get('quantity') or 'measured').rsplit('_', 1)[0]} {quantity(reason['measured'], unit)}"]
+    parts = [
+        f"{str(reason.get('quantity') or 'measured').rsplit('_', 1)[0]} {quantity(reason['measured'], unit)}"
+    ]
     if reason.get("limit") is not None:
         parts.append(f"limit {setting(reason['limit'], unit)}")
     if reason.get("delay_s"):

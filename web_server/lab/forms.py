@@ -28,20 +28,30 @@ class StationForm(inputs.Styled):
     location = inputs.text("Place")
     barcode = inputs.text("Barcode")
     tags = inputs.words("Tags")
-    last_defence = inputs.text("Last line of defence", length=250, hint="What works with every computer off: fuse, emergency stop, gas alarm.")
+    last_defence = inputs.text(
+        "Last line of defence",
+        length=250,
+        hint="What works with every computer off: fuse, emergency stop, gas alarm.",
+    )
     description = inputs.lines("Description", rows=2)
-    sensing = forms.TypedChoiceField(label="Wiring", choices=[(4, "four wires"), (2, "two wires")], coerce=int)
+    sensing = forms.TypedChoiceField(
+        label="Wiring", choices=[(4, "four wires"), (2, "two wires")], coerce=int
+    )
     loop_period_s = inputs.number("Control loop every", "s", hint="0.01 to 10; usual is 0.1.")
     outputs = inputs.words("Outputs", hint="Names of auxiliary outputs, separated with commas: pump, relay.")
 
     def __init__(self, unit: Unit, *args: Any, **kwargs: Any) -> None:
         self.unit = unit
-        self.devices = list(unit.devices.select_related("model", "station").order_by("model__label", "serial_number"))
+        self.devices = list(
+            unit.devices.select_related("model", "station").order_by("model__label", "serial_number")
+        )
         super().__init__(*args, **kwargs)
         roles = [(NOT_USED, "not used"), *StationDevice.Role.choices]
         for device in self.devices:
-            self.fields[f"role-{device.uuid}"] = forms.ChoiceField(label=str(device), choices=roles, required=False)
-            for measure in device.model.measures:
+            self.fields[f"role-{device.uuid}"] = forms.ChoiceField(
+                label=str(device), choices=roles, required=False
+            )
+            for measure in _to_name(device):
                 field = inputs.text(f"{measure['name']} of {device}", length=60)
                 self.fields[_measure_field(device, measure["name"])] = field
         for name, (label, unit_of) in LIMITS.items():
@@ -57,8 +67,12 @@ class StationForm(inputs.Styled):
                 "role": self[f"role-{device.uuid}"],
                 "taken": device.station if device.station_id and device.station != station else None,
                 "measures": [
-                    {"name": measure["name"], "unit": measure.get("unit", ""), "field": self[_measure_field(device, measure["name"])]}
-                    for measure in device.model.measures
+                    {
+                        "name": measure["name"],
+                        "unit": measure.get("unit", ""),
+                        "field": self[_measure_field(device, measure["name"])],
+                    }
+                    for measure in _to_name(device)
                 ],
             }
             for device in self.devices
@@ -74,7 +88,10 @@ class StationForm(inputs.Styled):
         typed = self.cleaned_data
         used = [device for device in self.devices if typed.get(f"role-{device.uuid}")]
         kept = {output.get("name"): output for output in (station.outputs if station else [])}
-        body = {name: typed[name] for name in ("name", "location", "barcode", "last_defence", "description", "sensing")}
+        body = {
+            name: typed[name]
+            for name in ("name", "location", "barcode", "last_defence", "description", "sensing")
+        }
         return {
             **body,
             "tags": inputs.split(typed["tags"]),
@@ -85,10 +102,20 @@ class StationForm(inputs.Styled):
             "measures": [
                 {"device": device, "measure": measure["name"], "name": name}
                 for device in used
-                for measure in device.model.measures
+                for measure in _to_name(device)
                 if (name := typed.get(_measure_field(device, measure["name"])))
             ],
         }
+
+
+# What every sample has of its power device anyway.
+_ALWAYS = frozenset({"voltage_v", "current_a", "power_w"})
+
+
+def _to_name(device: Device) -> list[dict[str, Any]]:
+    """Return the measures that may be recorded beside voltage, current and power."""
+    always = _ALWAYS if device.model.role == StationDevice.Role.POWER else frozenset()
+    return [measure for measure in device.model.measures if measure["name"] not in always]
 
 
 def _measure_field(device: Device, measure: str) -> str:
@@ -97,8 +124,14 @@ def _measure_field(device: Device, measure: str) -> str:
 
 def typed_of(station: Station) -> dict[str, Any]:
     """Return a station as the form's initial entries."""
-    first = {name: getattr(station, name) for name in ("name", "location", "barcode", "last_defence", "description", "sensing", "loop_period_s")}
-    first |= {"tags": ", ".join(station.tags), "outputs": ", ".join(output["name"] for output in station.outputs)}
+    first = {
+        name: getattr(station, name)
+        for name in ("name", "location", "barcode", "last_defence", "description", "sensing", "loop_period_s")
+    }
+    first |= {
+        "tags": ", ".join(station.tags),
+        "outputs": ", ".join(output["name"] for output in station.outputs),
+    }
     first |= {f"limit-{name}": amount for name, amount in station.limits.items()}
     first |= {f"role-{use.device.uuid}": use.role for use in station.devices.select_related("device")}
     for row in station.measures.select_related("device"):

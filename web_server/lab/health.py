@@ -54,24 +54,42 @@ def _manager() -> Finding:
         helps = "Without it nothing starts and nothing is stored; units go on and keep what they measure."
         return Finding("Manager", "unwell", f"last heard {duration(age)} ago", helps)
     alive = [beat for beat in beats if (timezone.now() - beat.seen_at).total_seconds() <= MANAGER_AGE_S]
-    return Finding("Manager", "well", f"{len(alive)} running, on {', '.join(sorted({beat.hostname for beat in alive}))}")
+    return Finding(
+        "Manager", "well", f"{len(alive)} running, on {', '.join(sorted({beat.hostname for beat in alive}))}"
+    )
 
 
 def _broker() -> Finding:
     beats = listing.managers()
-    if not beats:
+    if not beats or (timezone.now() - beats[0].seen_at).total_seconds() > MANAGER_AGE_S:
         return Finding("Broker", "old", "not known: no manager is there to ask")
-    dropped = sum(int(count) for beat in beats[:1] for count in beat.counters.values() if isinstance(count, int | float))
+    dropped = sum(
+        int(count) for beat in beats[:1] for count in beat.counters.values() if isinstance(count, int | float)
+    )
     if not beats[0].broker_connected:
-        return Finding("Broker", "unwell", "the manager is not connected to it", "Is it running, and are user and password right?")
-    return Finding("Broker", "well", f"connected; {dropped} messages were dropped as unreadable" if dropped else "connected")
+        return Finding(
+            "Broker",
+            "unwell",
+            "the manager is not connected to it",
+            "Is it running, and are user and password right?",
+        )
+    return Finding(
+        "Broker",
+        "well",
+        f"connected; {dropped} messages were dropped as unreadable" if dropped else "connected",
+    )
 
 
 def _outbox() -> Finding:
     late = timezone.now() - timedelta(seconds=OUTBOX_AGE_S)
     waiting = Command.objects.filter(status=Command.Status.QUEUED, created_at__lt=late).count()
     if waiting:
-        return Finding("Outbox", "unwell", f"{waiting} commands wait for a manager or their unit", "Look at manager and units.")
+        return Finding(
+            "Outbox",
+            "unwell",
+            f"{waiting} commands wait for a manager or their unit",
+            "Look at manager and units.",
+        )
     return Finding("Outbox", "well", "nothing waits")
 
 
@@ -87,7 +105,11 @@ def _units() -> list[Finding]:
             wrong.append(f"{unit.rejected_batches} batches were rejected")
         if unit.disk_free_bytes is not None and unit.disk_free_bytes < DISK_BYTES:
             wrong.append(f"only {unit.disk_free_bytes / 1e6:.0f} MB of disk are free")
-        kept = f"{unit.spool_batches} batches wait to be delivered" if unit.spool_batches else "everything is delivered"
+        kept = (
+            f"{unit.spool_batches} batches wait to be delivered"
+            if unit.spool_batches
+            else "everything is delivered"
+        )
         found.append(Finding(f"Unit {unit.name}", "unwell" if wrong else "well", ", ".join(wrong) or kept))
     return found
 

@@ -18,19 +18,32 @@ UNIT_SORTS = ("name", "last_seen", "version")
 
 def stations(asked: QueryDict) -> QuerySet[Station]:
     """Return the stations that the list's filters ask for."""
-    found = Station.objects.select_related("unit", "battery", "active_experiment").annotate(parts=Count("devices"))
+    found = Station.objects.select_related("unit", "battery", "active_experiment").annotate(
+        parts=Count("devices")
+    )
     if asked.get("retired") != "yes":
         found = found.filter(retired_at=None)
     if asked.get("state") in Station.State.values:
         found = found.filter(state=asked["state"])
     for word in asked.get("q", "").split():
-        found = found.filter(Q(name__icontains=word) | Q(location__icontains=word) | Q(unit__name__icontains=word) | Q(barcode__icontains=word))
+        found = found.filter(
+            Q(name__icontains=word)
+            | Q(location__icontains=word)
+            | Q(unit__name__icontains=word)
+            | Q(barcode__icontains=word)
+        )
     return found
 
 
 def station(uuid: UUID) -> QuerySet[Station]:
     """Return a station with what its page shows."""
-    found = Station.objects.select_related("unit", "battery", "active_experiment__profile_version__profile", "active_experiment__battery", "owner")
+    found = Station.objects.select_related(
+        "unit",
+        "battery",
+        "active_experiment__profile_version__profile",
+        "active_experiment__battery",
+        "owner",
+    )
     return found.prefetch_related("devices__device__model", "measures__device__model").filter(uuid=uuid)
 
 
@@ -44,7 +57,9 @@ def versions(row: Station) -> list[dict[str, Any]]:
 
 def _made_of(version: StationVersion) -> str:
     whole = json.loads(version.definition)
-    parts = [f"{device.get('name') or device['model']} as {device['role']}" for device in whole.get("devices", [])]
+    parts = [
+        f"{device.get('name') or device['model']} as {device['role']}" for device in whole.get("devices", [])
+    ]
     named = [measure["name"] for measure in whole.get("measures", [])]
     return ", ".join(parts) + (f"; records {', '.join(named)}" if named else "")
 
@@ -63,7 +78,12 @@ def units(asked: QueryDict) -> QuerySet[Unit]:
     if asked.get("retired") != "yes":
         found = found.filter(retired_at=None)
     for word in asked.get("q", "").split():
-        found = found.filter(Q(name__icontains=word) | Q(hostname__icontains=word) | Q(ip__icontains=word) | Q(hardware_id__icontains=word))
+        found = found.filter(
+            Q(name__icontains=word)
+            | Q(hostname__icontains=word)
+            | Q(ip__icontains=word)
+            | Q(hardware_id__icontains=word)
+        )
     return found
 
 

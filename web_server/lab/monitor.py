@@ -89,13 +89,21 @@ def tiles(found: QuerySet[Station]) -> list[Tile]:
     rows = list(found)
     keys = [row.pk for row in rows]
     waiting = _first_waiting(keys)
-    stops = {row.station_id: row for row in Command.objects.filter(station__in=keys, kind__in=STOPS, status__in=["queued", "sent"])}
-    alarms = {row.station_id: row for row in Alarm.objects.filter(station__in=keys, state=Alarm.State.RAISED).order_by("id")}
+    stops = {
+        row.station_id: row
+        for row in Command.objects.filter(station__in=keys, kind__in=STOPS, status__in=["queued", "sent"])
+    }
+    alarms = {
+        row.station_id: row
+        for row in Alarm.objects.filter(station__in=keys, state=Alarm.State.RAISED).order_by("id")
+    }
     running = [row.experiment for row in rows if row.experiment is not None]
     drawn = sparks(running)
     made = []
     for row in rows:
-        tile = Tile(row, row.experiment, _state(row), waiting.get(row.pk), stops.get(row.pk), alarms.get(row.pk))
+        tile = Tile(
+            row, row.experiment, _state(row), waiting.get(row.pk), stops.get(row.pk), alarms.get(row.pk)
+        )
         points = drawn.get(row.experiment.pk) if row.experiment else None
         if points:
             _draw(tile, points)
@@ -106,7 +114,11 @@ def tiles(found: QuerySet[Station]) -> list[Tile]:
 def _state(row: Station) -> str:
     """Return the state that the tile shows: a start is seen before the unit's next heartbeat."""
     held = row.experiment
-    if row.state in (Station.State.IDLE, Station.State.OFFLINE) and held is not None and held.status == Status.STARTING:
+    if (
+        row.state in (Station.State.IDLE, Station.State.OFFLINE)
+        and held is not None
+        and held.status == Status.STARTING
+    ):
         return "starting"
     return str(row.state)
 
@@ -131,16 +143,22 @@ def sparks(running: list[Experiment]) -> dict[int, list[tuple[float, float | Non
         tails |= Q(experiment_id=run.pk, seq__gt=start)
         if start:
             bucket = start // 64
-            rolls |= Q(experiment_id=run.pk, level=0, bucket__gte=max(0, bucket - SPARK_ROLLUPS), bucket__lt=bucket)
+            rolls |= Q(
+                experiment_id=run.pk, level=0, bucket__gte=max(0, bucket - SPARK_ROLLUPS), bucket__lt=bucket
+            )
     points: dict[int, list[tuple[float, float | None, float | None]]] = defaultdict(list)
     if not any(run.sample_count for run in running):
         return points
-    for key, *extremes in Rollup.objects.filter(rolls).order_by("experiment_id", "bucket").values_list(
-        "experiment_id", *_EXTREMES
+    for key, *extremes in (
+        Rollup.objects.filter(rolls)
+        .order_by("experiment_id", "bucket")
+        .values_list("experiment_id", *_EXTREMES)
     ):
         points[key] += _extremes(extremes)
-    for key, at, volt, amp in Sample.objects.filter(tails).order_by("experiment_id", "seq").values_list(
-        "experiment_id", "elapsed_s", "voltage_v", "current_a"
+    for key, at, volt, amp in (
+        Sample.objects.filter(tails)
+        .order_by("experiment_id", "seq")
+        .values_list("experiment_id", "elapsed_s", "voltage_v", "current_a")
     ):
         points[key].append((at, volt, amp))
     return points
@@ -180,7 +198,9 @@ def _unsafe() -> list[Trouble]:
 
 
 def _alarms() -> list[Trouble]:
-    rows = Alarm.objects.filter(state=Alarm.State.RAISED).select_related("station", "experiment", "acknowledged_by")
+    rows = Alarm.objects.filter(state=Alarm.State.RAISED).select_related(
+        "station", "experiment", "acknowledged_by"
+    )
     return [
         Trouble("warning" if row.severity == Alarm.Severity.WARNING else "error", row.text, "alarm", row)
         for row in rows.order_by("-id")[:20]
@@ -203,7 +223,9 @@ def _offline() -> list[Trouble]:
 
 def _waiting_people() -> list[Trouble]:
     rows = Experiment.objects.filter(status__in=[Status.RUNNING, Status.PAUSED]).exclude(waiting_for="")
-    return [Trouble("warning", f"{row.name} waits for {row.waiting_for}", "confirm", row) for row in rows[:20]]
+    return [
+        Trouble("warning", f"{row.name} waits for {row.waiting_for}", "confirm", row) for row in rows[:20]
+    ]
 
 
 def _waiting_batteries() -> list[Trouble]:
@@ -221,6 +243,11 @@ def _waiting_batteries() -> list[Trouble]:
 def _pending() -> list[Trouble]:
     rows = Unit.objects.filter(approved=False, retired_at=None)
     return [
-        Trouble("info", f"A new unit asks to take part: {row.hostname or row.name}, {row.ip or 'address unknown'}.", "approve", row)
+        Trouble(
+            "info",
+            f"A new unit asks to take part: {row.hostname or row.name}, {row.ip or 'address unknown'}.",
+            "approve",
+            row,
+        )
         for row in rows[:20]
     ]

@@ -77,7 +77,9 @@ def _does(step: Mapping[str, Any]) -> str:
         case "cc":
             return f"{_verb(step)} at {_amp(step)}"
         case "cv":
-            return f"Hold {setting(step['voltage_v'], 'V')}, at most {_amp(step, 'current_max_a', 'rate_max')}"
+            return (
+                f"Hold {setting(step['voltage_v'], 'V')}, at most {_amp(step, 'current_max_a', 'rate_max')}"
+            )
         case "cccv":
             return f"{_verb(step)} at {_amp(step)} to {setting(step['voltage_v'], 'V')} and hold it"
         case "cp":

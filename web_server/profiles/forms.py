@@ -11,7 +11,14 @@ from web_server.lib import inputs
 
 # Parts that a definition may leave out; named here so that taking one out of the editor takes it out of
 # the next version (what a change leaves out stays as it was).
-_EMPTY: dict[str, Any] = {"capacity": {}, "record": {}, "safety": {}, "stop": None, "finish": [], "origin": None}
+_EMPTY: dict[str, Any] = {
+    "capacity": {},
+    "record": {},
+    "safety": {},
+    "stop": None,
+    "finish": [],
+    "origin": None,
+}
 
 
 class DefinitionField(forms.CharField):
@@ -51,4 +58,10 @@ class ProfileForm(inputs.Styled):
         typed = self.cleaned_data
         own = {key: entry for key, entry in typed["definition"].items() if key not in ("project", "tags")}
         described = {"name": typed["name"], "description": typed["description"]}
-        return {**_EMPTY, **own, **described, "project": typed["project"], "tags": inputs.split(typed["tags"])}
+        return {
+            **_EMPTY,
+            **own,
+            **described,
+            "project": typed["project"],
+            "tags": inputs.split(typed["tags"]),
+        }

@@ -26,7 +26,9 @@ def listed(asked: QueryDict) -> QuerySet[Profile]:
     if asked.get("retired") != "yes":
         found = found.filter(retired_at=None)
     for word in asked.get("q", "").split():
-        found = found.filter(Q(name__icontains=word) | Q(description__icontains=word) | Q(project__icontains=word))
+        found = found.filter(
+            Q(name__icontains=word) | Q(description__icontains=word) | Q(project__icontains=word)
+        )
     return found
 
 
@@ -37,7 +39,9 @@ def offered() -> QuerySet[Profile]:
 
 def one(uuid: UUID) -> QuerySet[Profile]:
     """Return a profile with what its page shows."""
-    versions = Prefetch("versions", queryset=ProfileVersion.objects.select_related("made_by").order_by("-number"))
+    versions = Prefetch(
+        "versions", queryset=ProfileVersion.objects.select_related("made_by").order_by("-number")
+    )
     return Profile.objects.select_related("owner").prefetch_related(versions).filter(uuid=uuid)
 
 

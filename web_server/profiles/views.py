@@ -98,7 +98,9 @@ def _edit(request: HttpRequest, profile: Profile | None, initial: dict[str, Any]
             messages.success(request, f"{saved.name} is saved as version {saved.version}.")
             return redirect(reverse("profile", args=[saved.uuid]) + f"?saved={draft}")
     status = 422 if form.errors else 200
-    return page(request, "profiles/profile_form.html", SECTION, status, form=form, profile=profile, draft=draft)
+    return page(
+        request, "profiles/profile_form.html", SECTION, status, form=form, profile=profile, draft=draft
+    )
 
 
 @require_POST
@@ -111,7 +113,9 @@ def retire(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 def download(request: HttpRequest, uuid: UUID, number: int) -> HttpResponse:
     """Send one version as a JSON file, which the editor takes again."""
-    version = get_object_or_404(ProfileVersion.objects.select_related("profile"), profile__uuid=uuid, number=number)
+    version = get_object_or_404(
+        ProfileVersion.objects.select_related("profile"), profile__uuid=uuid, number=number
+    )
     answer = HttpResponse(version.body, content_type="application/json")
     name = "".join(c if c.isalnum() or c in "-_" else "_" for c in version.profile.name)
     answer["Content-Disposition"] = f'attachment; filename="{name}-v{number}.json"'

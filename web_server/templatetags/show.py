@@ -86,6 +86,8 @@ def span(low: Any, high: Any, unit: str) -> SafeString:
         return format_html("up to {}", fixed(high, unit))
     if high is None:
         return format_html("from {}", fixed(low, unit))
+    if low == high:
+        return fixed(low, unit)
     return format_html("{} to {}", fixed(low, unit), fixed(high, unit))
 
 
@@ -209,9 +211,20 @@ _SAFETY_TIMES = {"delay_s": "Trip after", "run_max_s": "Whole run at most", "max
 def safety_lines(safety: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Return the safety limits of a profile as pairs of words and text."""
     given = dict(safety or {})
-    lines = [(words_of, numbers.setting(given[name], unit)) for name, (words_of, unit) in _SAFETY.items() if given.get(name) is not None]
-    lines += [(words_of, numbers.duration(given[name])) for name, words_of in _SAFETY_TIMES.items() if given.get(name) is not None]
+    lines = [
+        (words_of, numbers.setting(given[name], unit))
+        for name, (words_of, unit) in _SAFETY.items()
+        if given.get(name) is not None
+    ]
+    lines += [
+        (words_of, numbers.duration(given[name]))
+        for name, words_of in _SAFETY_TIMES.items()
+        if given.get(name) is not None
+    ]
     for limit in given.get("measures") or []:
-        parts = [f"at least {limit['min']:g}" if limit.get("min") is not None else "", f"at most {limit['max']:g}" if limit.get("max") is not None else ""]
+        parts = [
+            f"at least {limit['min']:g}" if limit.get("min") is not None else "",
+            f"at most {limit['max']:g}" if limit.get("max") is not None else "",
+        ]
         lines.append((str(limit["name"]), ", ".join(part for part in parts if part)))
     return lines

@@ -85,8 +85,24 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     first: dict[str, Any] = {"priority": 0, "definition": json.dumps({"steps": []})}
     like = _row(Experiment, request.GET.get("like"))
     if like is not None:
-        first |= {name: getattr(like, name) for name in ("description", "project", "priority", "initial_soc_percent", "contact_policy", "resume_policy", "off_after_s")}
-        first |= {"tags": ", ".join(like.tags), "battery": like.battery.uuid, "profile": like.profile.uuid, "station": like.station.uuid if like.station else ANY_STATION}
+        first |= {
+            name: getattr(like, name)
+            for name in (
+                "description",
+                "project",
+                "priority",
+                "initial_soc_percent",
+                "contact_policy",
+                "resume_policy",
+                "off_after_s",
+            )
+        }
+        first |= {
+            "tags": ", ".join(like.tags),
+            "battery": like.battery.uuid,
+            "profile": like.profile.uuid,
+            "station": like.station.uuid if like.station else ANY_STATION,
+        }
     for name in ("battery", "station", "profile"):
         if request.GET.get(name):
             first[name] = request.GET[name]
@@ -109,7 +125,9 @@ def _all_or_nothing(person: Any, form: FilingForm) -> Experiment:
         profile = profiles.save(person, **{**own, "name": typed["profile_name"]})
     else:
         profile = find(Profile, typed["profile"], "profile")
-    where: dict[str, Any] = {"station_query": {}} if typed["station"] == ANY_STATION else {"station": typed["station"]}
+    where: dict[str, Any] = (
+        {"station_query": {}} if typed["station"] == ANY_STATION else {"station": typed["station"]}
+    )
     name = typed["name"] or f"{profile.name} on {battery.name}"[:100]
     return services.file(person, name=name, battery=battery, profile=profile, **where, **form.body())
 

@@ -65,14 +65,30 @@ def _as_csv(found: Any) -> StreamingHttpResponse:
     writer = csv.writer(Echo())
 
     def lines() -> Iterator[str]:
-        yield writer.writerow(["id", "name", "status", "battery", "profile", "version", "station", "created_at", "started_at", "finished_at", "end_reason"])
+        yield writer.writerow(
+            [
+                "id",
+                "name",
+                "status",
+                "battery",
+                "profile",
+                "version",
+                "station",
+                "created_at",
+                "started_at",
+                "finished_at",
+                "end_reason",
+            ]
+        )
         for row in found.iterator(chunk_size=500):
             times = [at.isoformat() if at else "" for at in (row.created_at, row.started_at, row.finished_at)]
             reason = (row.end_reason or {}).get("text", "")
             names = [row.name, row.status, row.battery.name, row.profile.name, row.profile_version.number]
             # A cell that begins like a formula would be run by a spreadsheet.
             cells = [row.uuid, *names, row.station.name if row.station else "", *times, reason]
-            yield writer.writerow(["'" + c if isinstance(c, str) and c[:1] in "=+-@" and c else c for c in cells])
+            yield writer.writerow(
+                ["'" + c if isinstance(c, str) and c[:1] in "=+-@" and c else c for c in cells]
+            )
 
     answer = StreamingHttpResponse(lines(), content_type="text/csv")
     answer["Content-Disposition"] = 'attachment; filename="experiments.csv"'
@@ -104,7 +120,9 @@ def experiment(request: HttpRequest, uuid: UUID) -> HttpResponse:
     shown = get_object_or_404(listing.one(uuid))
     profile = definition_of(shown.profile_version)
     record = msgspec.to_builtins(profile.record)
-    return page(request, "experiments/experiment.html", SECTION, record=shown.record or record, **_live(shown))
+    return page(
+        request, "experiments/experiment.html", SECTION, record=shown.record or record, **_live(shown)
+    )
 
 
 def live(request: HttpRequest, uuid: UUID) -> HttpResponse:
@@ -170,7 +188,12 @@ def requeue(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def bulk(request: HttpRequest) -> HttpResponse:
     """Do one thing to every selected experiment, and say what came of each."""
     person: Any = request.user
-    acts = {"stop": services.stop, "pause": services.pause, "resume": services.resume, "requeue": services.requeue}
+    acts = {
+        "stop": services.stop,
+        "pause": services.pause,
+        "resume": services.resume,
+        "requeue": services.requeue,
+    }
     do: Any = acts.get(request.POST.get("act", ""))
     keys = [key for key in (listing._uuid(text) for text in request.POST.getlist("pick")) if key]
     rows = list(Experiment.objects.filter(uuid__in=keys[:500]))
@@ -188,5 +211,3 @@ def bulk(request: HttpRequest) -> HttpResponse:
     if do is None or not rows:
         return act(request, lambda: None, "Nothing was selected.", reverse("experiments"))
     return act(request, each, lambda said: said, reverse("experiments"))
-
-

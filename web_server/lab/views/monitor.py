@@ -29,7 +29,7 @@ def monitor(request: HttpRequest) -> HttpResponse:
         wall=request.GET.get("wall") == "1",
         filtered=any(request.GET.get(name) for name in FILTERS),
         places=sorted(set(Station.objects.filter(retired_at=None).values_list("location", flat=True)) - {""}),
-        units=Unit.objects.filter(retired_at=None),
+        units=list(Unit.objects.filter(retired_at=None).only("name")),
         states=Station.State.values,
     )
 

@@ -93,11 +93,21 @@ def _edit(request: HttpRequest, station: Station | None, unit: Unit, initial: di
                     problem["field"] = "limit-" + problem["field"].removeprefix("limits.")
             refuse_into(form, error)
         else:
-            messages.success(request, f"{saved.name} is saved as version {saved.version}; its unit is told at once.")
+            messages.success(
+                request, f"{saved.name} is saved as version {saved.version}; its unit is told at once."
+            )
             return redirect(reverse("station", args=[saved.uuid]) + f"?saved={draft}")
     status = 422 if form.errors else 200
     return page(
-        request, "lab/station_form.html", SECTION, status, form=form, station=station, unit=unit, rows=form.rows(station), draft=draft
+        request,
+        "lab/station_form.html",
+        SECTION,
+        status,
+        form=form,
+        station=station,
+        unit=unit,
+        rows=form.rows(station),
+        draft=draft,
     )
 
 
@@ -119,4 +129,9 @@ def retire(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Take a station out of use."""
     person: Any = request.user
     row = get_object_or_404(Station, uuid=uuid)
-    return act(request, lambda: services.retire_station(person, row), f"{row.name} is retired; its devices are free.", reverse("stations"))
+    return act(
+        request,
+        lambda: services.retire_station(person, row),
+        f"{row.name} is retired; its devices are free.",
+        reverse("stations"),
+    )

@@ -27,7 +27,14 @@ def _units(request: HttpRequest, secret: str = "") -> HttpResponse:
     pending = list(Unit.objects.filter(approved=False, retired_at=None))
     filtered = any(request.GET.get(name) for name in ("q", "retired"))
     return page(
-        request, "lab/units.html", SECTION, rows=rows, default_sort="name", pending=pending, filtered=filtered, secret=secret
+        request,
+        "lab/units.html",
+        SECTION,
+        rows=rows,
+        default_sort="name",
+        pending=pending,
+        filtered=filtered,
+        secret=secret,
     )
 
 
@@ -74,7 +81,9 @@ def rename(request: HttpRequest, uuid: UUID) -> HttpResponse:
     person: Any = request.user
     row = get_object_or_404(Unit, uuid=uuid)
     name = request.POST.get("name", "")
-    return act(request, lambda: services.rename_unit(person, row, name), "Renamed.", reverse("unit", args=[uuid]))
+    return act(
+        request, lambda: services.rename_unit(person, row, name), "Renamed.", reverse("unit", args=[uuid])
+    )
 
 
 @require_POST
@@ -82,7 +91,9 @@ def retire(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Take a unit out of use."""
     person: Any = request.user
     row = get_object_or_404(Unit, uuid=uuid)
-    return act(request, lambda: services.retire_unit(person, row), f"{row.name} is retired.", reverse("units"))
+    return act(
+        request, lambda: services.retire_unit(person, row), f"{row.name} is retired.", reverse("units")
+    )
 
 
 @never_cache

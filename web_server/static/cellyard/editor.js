@@ -124,18 +124,18 @@ export class Editor {
 
   summary(summary) {
     const parts = ["All right."];
-    const range = (low, high, unit) => (low === null || low === undefined) && (high === null || high === undefined) ? null : `${setting(low, unit)} to ${setting(high, unit)}`;
+    const range = (low, high, unit) => (low === null || low === undefined) && (high === null || high === undefined) ? null : low === high ? setting(low, unit) : `${setting(low, unit)} to ${setting(high, unit)}`;
     if (summary) parts.push([range(summary.voltage_min_v, summary.voltage_max_v, "V"), range(summary.current_min_a, summary.current_max_a, "A"), summary.duration_max_s ? `at most ${duration(summary.duration_max_s)}` : null].filter(Boolean).join(" · "));
     return parts.join(" ");
   }
 
   goTo(number) {
     this.tab("steps");
-    const item = this.root.querySelector(`.step[data-number="${number}"]`);
+    const item = this.root.querySelector(`.cy-step[data-number="${number}"]`);
     const opener = item?.querySelector(".open");
     if (!opener) return;
     if (opener.getAttribute("aria-expanded") === "false") opener.click();
-    const again = this.root.querySelector(`.step[data-number="${number}"]`);
+    const again = this.root.querySelector(`.cy-step[data-number="${number}"]`);
     again.scrollIntoView({ block: "center" });
     again.querySelector("[aria-invalid=true], .open").focus();
   }

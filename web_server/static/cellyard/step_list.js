@@ -26,7 +26,7 @@ export class StepList {
 
   draw(focus) {
     this.rows.clear();
-    const build = (steps, path, depth, count) => el("ol", { class: "steps" }, ...steps.map((step, index) => this.row(step, [...path, index], depth, count, build)));
+    const build = (steps, path, depth, count) => el("ol", { class: "cy-steps" }, ...steps.map((step, index) => this.row(step, [...path, index], depth, count, build)));
     this.box.replaceChildren(build(this.root(), [], 0, { number: this.offset() }));
     this.mark();
     if (focus) this.rows.get(tree.at(this.root(), focus))?.opener.focus();
@@ -39,7 +39,7 @@ export class StepList {
     const opener = el("button", { type: "button", class: "open", "aria-expanded": String(this.open.has(step)), onclick: () => this.toggle(step, path), onkeydown: (event) => this.key(event, path) },
       name, el("span", { class: `kind-tag kind-${direction(step)}` }, KINDS[step.kind]?.short ?? step.kind), " ", sentence);
     const said = el("div", { hidden: true });
-    const item = el("li", { class: "step", dataset: { number, kind: step.kind } },
+    const item = el("li", { class: "cy-step", dataset: { number, kind: step.kind } },
       el("div", { class: "row-line" }, el("span", { class: "nr" }, String(number)), opener, this.tools(step, path)), said);
     const refresh = () => { name.textContent = title(step); sentence.textContent = describe(step); this.changed(); };
     if (this.open.has(step)) item.append(this.body(step, refresh));
