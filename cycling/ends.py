@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cycling import slopes
+from cycling import slopes, words
 from cycling.counters import net_ah, net_wh
 from cycling.judge import number, power
 from cycling.plan import Plan, Planned, PlannedEnd
@@ -162,11 +162,9 @@ def reason(
     value = end.value
     if end.quantity == "rate_abs" and end.of is None and plan.capacity_ah:
         x, value = (None if x is None else x / plan.capacity_ah), value / plan.capacity_ah
-    word = "above" if end.above else "below"
-    shown = "" if x is None else f" (measured {x:.6g})"
     return EndReason(
         code=SKIPPED if skipped else END,
-        text=f"{end.quantity} {word} {value:g}{shown}",
+        text=words.reached(end.quantity, end.above, value, x, end.of),
         quantity=end.quantity,
         limit=value,
         measured=x,

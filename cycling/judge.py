@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cycling import words
 from cycling.contract import Envelope, Limit
 from cycling.limits import find
 from cycling.reading import EndReason, Reading
@@ -14,7 +15,6 @@ from cycling.steps import Safety
 # Without a delay a violation must be seen by so many readings in a row.
 IN_A_ROW = 3
 _SLOTS = {"voltage_v": 0, "current_a": 1, "power_w": 2, "temperature_c": 3}
-_SIGNS = {"voltage_v": "V", "current_a": "A", "power_w": "W", "temperature_c": "°C"}
 
 
 def judged(envelope: Envelope) -> tuple[Limit, ...]:
@@ -171,17 +171,19 @@ def _moving(x: float | None, memory: LimitMemory, now_s: float, frozen_s: float)
 
 
 def _reason(limit: Limit, x: float | None, memory: LimitMemory, worst: bool) -> EndReason:
-    unit = _SIGNS.get(limit.quantity, "")
+    what = words.name(limit.quantity)
     value = limit.absolute if worst and limit.absolute is not None else limit.trip
     name = "absolute limit" if worst else "trip limit"
     word = "above" if limit.side == "max" else "below"
+    bound = words.amount(limit.quantity, value)
     if x is None:
-        text = f"{limit.quantity} is missing; its {limit.side} {value:g} {unit} ({limit.source}) needs it"
+        side = "maximum" if limit.side == "max" else "minimum"
+        text = f"{what} is missing; its {side} of {bound} ({limit.source}) needs it"
     else:
-        text = f"{limit.quantity} {x:.6g} {unit} is {word} the {name} {value:g} {unit} ({limit.source})"
+        text = f"{what} {words.amount(limit.quantity, x)} is {word} the {name} of {bound} ({limit.source})"
     return EndReason(
         code=MISSING if x is None else LIMIT,
-        text=" ".join(text.split()),
+        text=text,
         quantity=limit.quantity,
         limit=value,
         measured=x,

@@ -9,7 +9,7 @@ from cycling.reading import FLAG_CLIPPED, EndReason, Reading, SetPoint, StepRow
 from cycling.reasons import STORE
 from cycling.setpoints import drive_pass_s, drive_point
 from cycling.state import State, StepMemory
-from cycling.steps import Drive
+from cycling.steps import CCCV, Drive
 
 # Two readings at the clip's voltage mean that the device holds it.
 CLIPPED_READINGS = 2
@@ -110,11 +110,14 @@ def in_words(planned: Planned, set_point: SetPoint | None) -> str:
     """Return the set point for the event list."""
     if set_point is None or set_point.mode == "off":
         return {"wait_for": "wait"}.get(planned.kind, planned.kind)
-    shown = (
-        (set_point.current_a, "A"),
-        (set_point.power_w, "W"),
-        (set_point.resistance_ohm, "Ω"),
-        (set_point.voltage_v, "V"),
-    )
-    value = ", ".join(f"{x:g} {unit}" for x, unit in shown if x is not None)
-    return f"{planned.kind} {value}"
+    way = {"charge": "charge", "discharge": "discharge", "both": "run"}[set_point.direction]
+    raw = planned.step
+    if set_point.mode == "cv":
+        limit_a = max(set_point.charge_current_max_a, set_point.discharge_current_max_a)
+        return f"hold {set_point.voltage_v:g} V with at most {limit_a:g} A"
+    if set_point.mode == "cp":
+        return f"{way} at {abs(set_point.power_w or 0.0):g} W"
+    if set_point.mode == "cr":
+        return f"{way} over {set_point.resistance_ohm:g} Ω"
+    then_hold = f" to {raw.voltage_v:g} V, then hold it" if isinstance(raw, CCCV) else ""
+    return f"{way} at {abs(set_point.current_a or 0.0):g} A{then_hold}"

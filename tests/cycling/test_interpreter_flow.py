@@ -104,7 +104,7 @@ def test_stop_is_a_normal_end_and_fail_a_violation() -> None:
     assert (stopped[-1].action, stopped[-1].end_reason.code) == ("finished", "stop")  # type: ignore[union-attr]
     failed = run(profile(rest(1, end=[time_end(1, then="fail")], label="x"), rest(5), finish=[rest(1)]))
     assert (failed[-1].action, failed[-1].end_reason.code) == ("violation", "step_failed")  # type: ignore[union-attr]
-    assert "step 1 (x) failed: time_s above 1" in failed[-1].end_reason.text  # type: ignore[union-attr]
+    assert "step 1 (x) failed: after 1 s" in failed[-1].end_reason.text  # type: ignore[union-attr]
     assert failed[-1].set_point is not None
     assert failed[-1].set_point.mode == "off"
 
@@ -121,7 +121,7 @@ VOLTAGE = {"quantity": "voltage_v", "value": 3.6}
 def test_a_step_whose_voltage_is_reached_already_is_skipped_with_an_event() -> None:
     decisions = run(profile(rest(2), cc(1.0, VOLTAGE), rest(1)))
     assert ran(decisions) == [1, 3]
-    assert "skipped: voltage_v above 3.6 (measured 3.7)" in " ".join(
+    assert "skipped: voltage rose to 3.6 V (measured 3.7 V)" in " ".join(
         e.text for d in decisions for e in d.events
     )
 

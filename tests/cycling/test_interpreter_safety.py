@@ -52,7 +52,7 @@ def test_three_readings_in_a_row_beyond_the_trip_limit_trip() -> None:
         4.22,
         2.0,
     )
-    assert reason.text == "voltage_v 4.22 V is above the trip limit 4.21 V (battery 1 x cell_voltage_max_v)"
+    assert reason.text == "voltage 4.22 V is above the trip limit of 4.21 V (battery 1 x cell_voltage_max_v)"
     assert decision.set_point is not None
     assert decision.set_point.mode == "off"
     assert decision.record
@@ -97,7 +97,7 @@ def test_a_missing_voltage_or_current_is_a_violation(missing: float | None) -> N
     assert decision is not None
     assert decision.end_reason is not None
     assert decision.end_reason.code == "missing"
-    assert "voltage_v is missing" in decision.end_reason.text
+    assert "voltage is missing" in decision.end_reason.text
     assert trip([reading(t, 3.7, missing) for t in (1.0, 2.0, 3.0)]) is not None
     assert trip(seconds(3.7, missing, missing, 3.7)) is None
 
