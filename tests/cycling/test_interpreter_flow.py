@@ -67,7 +67,7 @@ def test_notes_end_at_once_and_leave_an_event() -> None:
 def test_entering_a_step_is_an_event() -> None:
     interpreter = Interpreter(profile(cc(1.5, label="up")), envelope(), 5.0)
     events = interpreter.advance(reading(0.0, on=False)).events
-    assert [(e.kind, e.step, e.text) for e in events] == [("step", 1, "Step 1 (up): cc 1.5 A")]
+    assert [(e.kind, e.step, e.text) for e in events] == [("step", 1, "Step 1 (up): charge at 1.5 A")]
 
 
 def test_exit_group_leaves_the_innermost_group() -> None:
