@@ -20,7 +20,11 @@ def test_a_listed_file_has_the_listed_hash(name):
 
 
 def test_every_vendored_file_is_listed():
-    present = {str(f.relative_to(VENDOR)) for f in VENDOR.rglob("*") if f.is_file() and f.name != "README.md" and f.suffix != ".gz"}
+    present = {
+        str(f.relative_to(VENDOR))
+        for f in VENDOR.rglob("*")
+        if f.is_file() and f.name != "README.md" and f.suffix != ".gz"
+    }
     assert present == set(LISTED)
 
 
