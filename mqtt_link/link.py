@@ -99,15 +99,15 @@ class Link:
         """
         with self._lock:
             self._topics[topic] = callback
-        if self.connected:
-            self._client.subscribe(topic, qos=1)
+            if self.connected:
+                self._client.subscribe(topic, qos=1)
 
     def unsubscribe(self, topic: str) -> None:
         """Forget ``topic``; a message already under way is dropped."""
         with self._lock:
             self._topics.pop(topic, None)
-        if self.connected:
-            self._client.unsubscribe(topic)
+            if self.connected:
+                self._client.unsubscribe(topic)
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> bool:
         """Hand ``payload`` to the connection; False when there is none, or it is full.
@@ -181,13 +181,13 @@ class Link:
         self.connects += 1
         self._failures = 0
         self._said = None
-        self._up.set()
         logger.info("event=broker_connected broker=%s client=%s", self.address, self.client_id)
         with self._lock:
-            topics = list(self._topics)
-        # One packet each: a broker that refuses one topic still grants the others.
-        for topic in topics:
-            client.subscribe(topic, qos=1)
+            # One packet each: a broker that refuses one topic still grants the others.
+            for topic in self._topics:
+                client.subscribe(topic, qos=1)
+            # Only now: what is published from here on, we would hear ourselves.
+            self._up.set()
         for greet in self._greeters:
             self._run(greet)
 

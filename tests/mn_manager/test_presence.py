@@ -10,6 +10,7 @@ import pytest
 from tests.mn_manager.conftest import Bridge, beat
 from tests.web_server import factories
 from web_server.commands.models import Command
+from web_server.experiments.models import Alarm
 from web_server.lab import configuration, presence
 from web_server.lab.models import Device, DeviceModel, Station, Unit
 from wire import messages
@@ -181,3 +182,26 @@ def test_a_composition_that_the_heartbeat_still_contradicts_is_sent_again(
     Command.objects.update(status="done", created_at=datetime.now(UTC) - timedelta(seconds=11))
     bridge.unit_says(station.unit, "heartbeat", beat(station, version=9))
     assert Command.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("latched", "asked", "state"),
+    [(True, True, "raised"), (False, False, "raised"), (False, True, "acknowledged")],
+)
+def test_an_alarm_is_acknowledged_only_when_asked_for_and_released_by_the_unit(
+    bridge: Bridge, station: Station, latched: bool, asked: bool, state: str
+) -> None:
+    now = datetime.now(UTC)
+    alarm = Alarm.objects.create(
+        station=station,
+        unit=station.unit,
+        code="limit",
+        text="4.31 V",
+        acknowledge_asked_at=now if asked else None,
+    )
+    latch = str(alarm.uuid) if latched else None
+    bridge.unit_says(
+        station.unit, "heartbeat", beat(station, state="tripped" if latched else "idle", alarm=latch)
+    )
+    alarm.refresh_from_db()
+    assert alarm.state == state

@@ -14,6 +14,7 @@ import msgspec
 from django.db import transaction
 from django.utils import timezone
 
+from web_server.experiments.models import Alarm
 from web_server.lab.models import Station, Unit
 from web_server.lib.entity import update_if
 from wire.messages import Heartbeat, Presence, StationBeat
@@ -64,8 +65,13 @@ def heard(unit: Unit, beat: Heartbeat, at: datetime) -> None:
         columns["connection"] = beat.connection[:36]
     update_if(Unit.objects.filter(pk=unit.pk), **columns)
     told = {station.station: station for station in beat.stations}
+    released = []
     for station in Station.objects.filter(unit=unit):
-        _mirror(station, told.get(str(station.uuid)), at)
+        of_it = told.get(str(station.uuid))
+        _mirror(station, of_it, at)
+        if of_it is not None and of_it.alarm is None and of_it.state != Station.State.UNSAFE:
+            released.append(station.pk)
+    _acknowledged(released, at)
 
 
 def silent(unit_ids: Iterable[int], at: datetime) -> list[Unit]:
@@ -104,6 +110,17 @@ def _mirror(station: Station, told: StationBeat | None, at: datetime) -> None:
             )
     if any(getattr(station, column) != value for column, value in changed.items()):
         update_if(Station.objects.filter(pk=station.pk), **changed)
+
+
+def _acknowledged(stations: list[int], at: datetime) -> None:
+    """Show alarms as acknowledged whose release was asked for and whose station is not latched any more.
+
+    The unit's answer may have been lost after the command expired; its heartbeat says the same.
+    """
+    asked = Alarm.objects.filter(
+        station_id__in=stations, state=Alarm.State.RAISED, acknowledge_asked_at__isnull=False
+    )
+    asked.update(state=Alarm.State.ACKNOWLEDGED, acknowledged_at=at, updated_at=at)
 
 
 def _stations_offline(unit_ids: list[int], at: datetime) -> None:
