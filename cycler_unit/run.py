@@ -285,3 +285,13 @@ def largest_current_a(point: SetPoint | None) -> float:
         return point.charge_current_max_a
     charge_a, discharge_a = point.charge_current_max_a, point.discharge_current_max_a
     return charge_a if charge_a >= discharge_a else -discharge_a
+
+
+def status_event(
+    station: str, experiment: str, status: str, reason: EndReason, **more: Any
+) -> dict[str, Any]:
+    """Return a status event of an experiment that has no :class:`Run`."""
+    return {
+        "at": iso(time.time()), "kind": "status", "text": reason.text, "station": station, "experiment": experiment,
+        "detail": {"status": status, "end_reason": msgspec.to_builtins(reason), **more},
+    }  # fmt: skip

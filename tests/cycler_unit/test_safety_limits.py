@@ -223,7 +223,7 @@ def test_the_output_stays_off_while_the_wiring_is_checked(bench: Bench) -> None:
 
     answered = Answered()
     bench.live.mail.put(Ask("start", message, answered))
-    until(lambda: bench.live.conductor.check is not None or answered.outcome)
+    until(lambda: bench.live.conductor.wake.check is not None or answered.outcome)
     assert not bench.truth()["output"]
     until(lambda: answered.outcome)
     assert isinstance(bench.live.power, Power)

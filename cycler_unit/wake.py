@@ -1,0 +1,186 @@
+"""What happens before current may flow: the check at rest, the device's protections, the record.
+
+Before the first step, before a resume, after a restart (safety.md rules 3, 4 and 10).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from cycler_unit import contract, take_up
+from cycler_unit.contract import Refusal
+from cycler_unit.drivers.errors import DeviceLost, DriverError
+from cycler_unit.mail import Reply
+from cycler_unit.readings import Taken
+from cycler_unit.run import Run, status_event
+from cycler_unit.spool import Entry
+from cycler_unit.wiring import Expected, WiringCheck
+from cycling.envelope import DeviceLimits
+from cycling.reading import EndReason
+from wire.limits import device_limits
+from wire.messages import ExperimentStart
+
+if TYPE_CHECKING:
+    from cycler_unit.conductor import Conductor
+
+# The record of a new test must be on the disk before anything moves; a disk slower than this is broken.
+BEGIN_WAIT_S = 5.0
+# The rules by which a start is refused with an alarm, and what the alarm is called.
+CODES = {2: "contract", 3: "protection", 4: "wiring", 13: "device_fault"}
+
+
+class Wake:
+    """Let a test begin or go on, or say why not."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+        self._station = conductor.station
+        self.check: WiringCheck | None = None
+        self._asked: Reply | None = None
+        self._then: Literal["begin", "resume"] = "begin"
+        self._person = ""
+
+    def limits(self) -> list[DeviceLimits]:
+        """Return the station's devices as the envelope sees them."""
+        station = self._station
+        return [
+            device_limits(station.kinds[each.device], each.name or each.device, each.role)
+            for each in station.kept.configure.devices
+        ]
+
+    def refuse_fault(self) -> None:
+        """Raise :class:`Refusal` when the device reports an error of its own (rule 13)."""
+        try:
+            fault = self._station.power.device.fault()
+        except DriverError as error:
+            raise Refusal(f"the device does not answer: {error}") from None
+        if fault is not None:
+            raise Refusal(f"the device reports an error: {fault}", 13)
+
+    def refuse_safely(self, start: ExperimentStart, refusal: Refusal, reply: Reply | None) -> None:
+        """Refuse by a safety rule: the experiment is an error, the station latched (architecture.md)."""
+        code = {2: "contract", 3: "protection", 4: "wiring", 13: "device_fault"}.get(
+            refusal.rule or 0, "refused"
+        )
+        station = self._station
+        alarm = station.alarm(code, f"{start.name}: {refusal.text}", "trip", start.experiment)
+        reason = EndReason(code=code, text=refusal.text)
+        event = status_event(station.id, start.experiment, "error", reason, alarm=alarm)
+        station.hub.spool.put(Entry(experiment=start.experiment, events=[event]), force=True)
+        station.hub.spool.refuse_forever(start.experiment, station.id)
+        if reply is not None:
+            reply("refused", {"code": code, "rule": refusal.rule, "alarm": alarm}, refusal.text)
+
+    def begin(
+        self,
+        then: Literal["begin", "resume"],
+        expected: Expected | None,
+        reply: Reply | None,
+        person: str = "",
+    ) -> None:
+        """Begin the check with the output off; each reading from now on adds to it."""
+        assert self._conductor.run is not None
+        station, config = self._station, self._station.hub.config
+        self._then, self._asked, self._person = then, reply, person
+        limits = self.limits()
+        keys = [each.device for each in station.kept.configure.devices]
+        accuracies = {
+            key: each.voltage_accuracy_v
+            for key, each in zip(keys, limits, strict=True)
+            if each.measures != "none"
+        }
+        accuracies[""] = accuracies.pop(station.power_device.device, 0.0)
+        self.check = WiringCheck(
+            envelope=self._conductor.run.contract.envelope,
+            cells=self._conductor.run.start.battery.cells_in_series,
+            expected=expected,
+            steady_s=config.wiring_check_s,
+            timeout_s=config.wiring_timeout_s,
+            accuracies_v=accuracies,
+        )
+        station.switch_off()
+        station.soon()
+
+    def cancel(self, why: str) -> None:
+        """Give the check up; whoever waits for it is told ``why``."""
+        asked = self.forget()
+        if asked is not None:
+            asked("failed", None, why)
+
+    def forget(self) -> Reply | None:
+        """Give the check up; return who waits for its outcome."""
+        asked, self._asked, self.check = self._asked, None, None
+        return asked
+
+    def add(self, taken: Taken) -> None:
+        """Add a reading with the output off; decided, the test begins, goes on or is refused."""
+        assert self.check is not None
+        assert self._conductor.run is not None
+        verdict = self.check.add(taken)
+        if verdict is None:
+            return
+        check, asked = self.check, self.forget()
+        run = self._conductor.run
+        try:
+            if verdict:
+                raise Refusal(verdict, 4)
+            self._protect(run)
+            if self._then == "begin":
+                self._start(run, check)
+            else:
+                self._resume(run)
+        except Refusal as refusal:
+            self._refuse(run, refusal, asked)
+            return
+        if asked is not None:
+            asked("done", {"state": "running", "rest_voltage_v": check.rest_voltage_v}, None)
+        # In this very round: a pause that came before the next one would find the test still paused,
+        # be answered as done, and then be undone by the resume before it.
+        self._conductor.control(run, self._station.read())
+
+    def _refuse(self, run: Run, refusal: Refusal, asked: Reply | None) -> None:
+        if run.phase == "checking":
+            self._conductor.run = None
+            self.refuse_safely(run.start, refusal, asked)
+            return
+        if asked is None:
+            take_up.hold(self._conductor, run, f"not resumed after the restart: {refusal.text}")
+            return
+        # The test stays paused: a person looks at it, acknowledges and resumes or stops it.
+        code = "wiring" if refusal.rule == 4 else "protection" if refusal.rule == 3 else "hold"
+        alarm = self._station.alarm(code, f"not resumed: {refusal.text}", "trip", run.id)
+        asked("refused", {"code": code, "rule": refusal.rule, "alarm": alarm}, refusal.text)
+
+    def _protect(self, run: Run) -> None:
+        """Write the device's own protections and read them back (rule 3)."""
+        try:
+            differs = self._station.power.protect(contract.protections(run.contract.envelope))
+        except DeviceLost:
+            raise
+        except DriverError as error:
+            differs = str(error)
+        if differs is not None:
+            raise Refusal(f"the device does not take its protections: {differs}", 3)
+
+    def _start(self, run: Run, check: WiringCheck) -> None:
+        """Put the test on the disk, then let it run.
+
+        1. its record, waited for; 2. the status event; 3. the first round.
+        """
+        spool, start = self._station.hub.spool, run.start
+        run.phase = "active"
+        spool.begin(run.id, start.station, msgspec.json.encode(start), run.columns)
+        event = run.status(
+            "running", f"started on {self._station.kept.configure.name}", rest_voltage_v=check.rest_voltage_v
+        )
+        spool.put(Entry(experiment=run.id, events=[event]), force=True)
+        if not spool.commit(BEGIN_WAIT_S):
+            run.phase = "checking"
+            raise Refusal(f"the unit's disk does not take the record: {spool.failing or 'too slow'}")
+
+    def _resume(self, run: Run) -> None:
+        run.interpreter.resume()
+        run.paused_at_s = None
+        self._conductor.tell(run, "running", f"resumed by {self._person or 'the unit'}", person=self._person)
