@@ -26,7 +26,9 @@ def otto():
 
 
 def ask(**body):
-    return APIClient().post("/api/v1/token/", {"username": "otto", "password": PASSWORD, **body}, format="json")
+    return APIClient().post(
+        "/api/v1/token/", {"username": "otto", "password": PASSWORD, **body}, format="json"
+    )
 
 
 def test_name_and_password_give_a_token_that_opens_the_door(otto):

@@ -21,9 +21,9 @@ def visit(site, page):
         tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.on(
             "request",
-            lambda request: foreign.append(request.url)
-            if not request.url.startswith((site, "data:", "blob:"))
-            else None,
+            lambda request: (
+                foreign.append(request.url) if not request.url.startswith((site, "data:", "blob:")) else None
+            ),
         )
         tab.goto(f"{site}/api/{page}/")
         tab.get_by_text("experiments").first.wait_for(timeout=30_000)

@@ -51,7 +51,10 @@ def test_every_operation_has_a_summary_and_names_its_problem(schema):
     for address, methods in schema["paths"].items():
         for method, operation in methods.items():
             assert operation.get("summary") or operation.get("description"), (method, address)
-            assert "application/problem+json" in operation["responses"]["default"]["content"], (method, address)
+            assert "application/problem+json" in operation["responses"]["default"]["content"], (
+                method,
+                address,
+            )
 
 
 @pytest.mark.parametrize("address", LISTS)
@@ -110,7 +113,9 @@ def test_every_unknown_field_is_refused(lab, schema):
 
 def test_an_error_is_a_problem_with_its_fields(lab):
     answer = client_of(lab.operator).post(
-        "/api/v1/batteries/", {"name": "", "technology": "steam", "lithium": {"capacity_ah": "much"}}, format="json"
+        "/api/v1/batteries/",
+        {"name": "", "technology": "steam", "lithium": {"capacity_ah": "much"}},
+        format="json",
     )
     assert answer["Content-Type"] == "application/problem+json"
     problem = answer.json()

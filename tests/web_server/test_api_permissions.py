@@ -50,7 +50,12 @@ OPERATES = [
     ("post", "profiles/", {**PROFILE, "name": "Another"}, 201),
     ("patch", "profiles/{profile}/", {"project": "x"}, 200),
     ("delete", "profiles/{profile}/", None, 204),
-    ("post", "experiments/", {"name": "R", "battery": "{battery}", "profile": "{profile}", "station": "{station}"}, 201),
+    (
+        "post",
+        "experiments/",
+        {"name": "R", "battery": "{battery}", "profile": "{profile}", "station": "{station}"},
+        201,
+    ),
     ("patch", "experiments/{experiment}/", {"priority": 3}, 200),
     ("post", "experiments/{experiment}/cancel/", {}, 200),
     ("post", "experiments/{experiment}/stop/", {"how": "now"}, 200),
@@ -63,7 +68,12 @@ OPERATES = [
 ]
 # What takes a manager.
 MANAGES = [
-    ("post", "stations/", {"name": "S", "unit": "{unit}", "devices": [{"device": "{device}", "role": "power"}]}, 201),
+    (
+        "post",
+        "stations/",
+        {"name": "S", "unit": "{unit}", "devices": [{"device": "{device}", "role": "power"}]},
+        201,
+    ),
     ("patch", "stations/{station}/", {"location": "hall 2"}, 200),
     ("post", "stations/{empty}/retire/", {}, 200),
     ("post", "units/{unit}/approve/", {}, 200),
