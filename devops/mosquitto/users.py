@@ -65,9 +65,9 @@ def _client(user: str, password: str) -> dict[str, Any]:
 
 def _role(user: str) -> dict[str, Any]:
     sends, hears = RIGHTS[user]
-    allowed = [("publishClientSend", topic) for topic in sends] + [
-        ("subscribePattern", topic) for topic in hears
-    ]
+    allowed = [("publishClientSend", topic) for topic in sends]
+    # Below $CONTROL the default to receive what was subscribed to does not hold.
+    allowed += [(kind, topic) for topic in hears for kind in ("subscribePattern", "publishClientReceive")]
     return {
         "rolename": user,
         "acls": [{"acltype": kind, "topic": topic, "priority": 0, "allow": True} for kind, topic in allowed],

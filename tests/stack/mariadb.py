@@ -20,15 +20,17 @@ FAST = (
     "--skip-name-resolve",
     "--performance-schema=OFF",
 )
-USER = "cellyard"
+# Not `cellyard`: that is the name of the site's own user, whose grants are tested.
+USER = "tester"
 PASSWORD = "only for tests"
 
 
 class MariaDB:
     """One server in ``folder``; ``url(database)`` is what ``CELLYARD_DATABASE_URL`` takes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: tuple[str, ...] = ()) -> None:
         self.folder = folder
+        self.options = options
         self.port = free_port()
         # A socket's path is at most 107 bytes, and pytest's folders are long.
         self.socket = Path("/tmp") / f"cellyard-{os.getpid()}-{self.port}.sock"
@@ -60,7 +62,7 @@ class MariaDB:
             "--bind-address=127.0.0.1",
         ]
         pid = f"--pid-file={self.folder / 'pid'}"
-        command = [server, "--no-defaults", *as_user, *own, pid, *FAST]
+        command = [server, "--no-defaults", *as_user, *own, pid, *FAST, *self.options]
         self.process = Process("mariadb", command, self.folder / "log").start()
         until(self._answers, 60, f"MariaDB answers; log: {self.process.output()[-1500:]}")
         return self

@@ -8,7 +8,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
 
 from web_server.accounts import audit
 from web_server.accounts.models import Person
@@ -44,7 +45,11 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """1. tables and catalogue; 2. administrator; 3. the bench's token, with its plan."""
-        call_command("migrate", interactive=False, verbosity=0)
+        try:
+            call_command("migrate", interactive=False, verbosity=0)
+        except OperationalError as error:
+            reason = " ".join(str(error).split())
+            raise CommandError(f"The database does not answer or refuses: {reason}") from None
         by = self._administrator()
         if options["demo"] or options["enrol_token"]:
             self._bench_token(by, with_plan=options["demo"])
