@@ -23,7 +23,14 @@ export class Editor {
     this.finish = new StepList(this.find("finish"), { ...options, root: () => (this.profile.finish ??= []), offset: () => walk(this.profile.steps, () => {}) });
     for (const [name, list] of [["add", this.steps], ["add-finish", this.finish]]) this.find(name).append(...this.adders(list));
     this.find("undo").onclick = () => this.undo();
-    root.addEventListener("keydown", (event) => this.key(event));
+    document.addEventListener("keydown", (event) => this.key(event));
+    // What is typed into a field becomes one undo point when the field is left.
+    root.addEventListener("focusin", () => { this.before = JSON.stringify(this.profile); });
+    root.addEventListener("change", () => {
+      if (!this.before || this.before === JSON.stringify(this.profile)) return;
+      this.point(this.before);
+      this.before = JSON.stringify(this.profile);
+    });
     this.text();
     this.draw();
     this.check();
@@ -52,12 +59,16 @@ export class Editor {
 
   // An undo point: the profile as it is before something is done to it.
   keep(what, said = false) {
-    this.past.push(JSON.stringify(this.profile));
-    if (this.past.length > UNDO_KEPT) this.past.shift();
-    this.find("undo").disabled = false;
+    this.point(JSON.stringify(this.profile));
     const note = this.find("undone");
     note.replaceChildren();
     if (said) note.append(`${what}. `, el("button", { type: "button", class: "btn btn-sm", onclick: () => this.undo() }, icon("arrow-back-up"), "Undo"));
+  }
+
+  point(profile) {
+    this.past.push(profile);
+    if (this.past.length > UNDO_KEPT) this.past.shift();
+    this.find("undo").disabled = false;
   }
 
   undo() {
@@ -68,6 +79,8 @@ export class Editor {
     this.find("undone").replaceChildren();
     this.draw();
     this.changed();
+    this.before = null;
+    if (document.activeElement === document.body) (this.past.length ? this.find("undo") : this.root.querySelector(".open"))?.focus();
   }
 
   key(event) {

@@ -96,7 +96,7 @@ const OPS = { auto: "reaches", above: "≥ at least", below: "≤ at most" };
 const THENS = { next: "then the next step", exit_group: "then leave the group", stop: "then finish the test", fail: "then fail (alarm)", goto: "then go to …" };
 const option = ([value, label]) => el("option", { value }, label);
 
-function endRow(step, end, changed, redraw) {
+function endRow(step, end, changed, redraw, before) {
   const known = QUANTITIES[end.quantity];
   const quantity = el("select", { class: "form-select", "aria-label": "Quantity" }, ...Object.entries(QUANTITIES).map(([key, [name]]) => option([key, name])), option(["", "another measure …"]));
   quantity.value = known ? end.quantity : "";
@@ -112,7 +112,7 @@ function endRow(step, end, changed, redraw) {
   const then = el("select", { class: "form-select", "aria-label": "What then" }, ...Object.entries(THENS).map(option));
   then.value = typeof end.then === "object" ? "goto" : end.then ?? "next";
   then.onchange = () => { write(end, "then", then.value === "next" ? undefined : then.value === "goto" ? { goto: "" } : then.value); changed(); redraw(); };
-  const away = el("button", { type: "button", class: "btn btn-icon btn-ghost-danger", "aria-label": "Remove this end", onclick: () => { step.end.splice(step.end.indexOf(end), 1); changed(); redraw(); } }, icon("x"));
+  const away = el("button", { type: "button", class: "btn btn-icon btn-ghost-danger", "aria-label": "Remove this end", onclick: () => { before("End removed"); step.end.splice(step.end.indexOf(end), 1); changed(); redraw(); } }, icon("x"));
   const more = el("details", {}, el("summary", { class: "form-hint" }, "Hold, delay, slope"), inputs(end, [
     { path: "hold_s", label: "Must hold for", unit: "s", type: "number" }, { path: "after_s", label: "Not before", unit: "s", type: "number" },
     { path: "over_s", label: "Slope over", unit: "s", type: "number" }, { path: "of", label: "Relative to result", type: "text" }], changed));
@@ -124,11 +124,11 @@ function endRow(step, end, changed, redraw) {
   return el("div", {}, row, hint, ...extra, more);
 }
 
-export function ends(step, changed) {
+export function ends(step, changed, before) {
   const box = el("div", { class: "ends" });
   const redraw = () => {
-    box.replaceChildren(...(step.end ?? []).map((end) => endRow(step, end, changed, redraw)),
-      el("div", {}, el("button", { type: "button", class: "btn btn-sm", onclick: () => { (step.end ??= []).push({ quantity: "time_s", op: "above", value: 3600 }); changed(); redraw(); } }, icon("plus"), "Add an end")));
+    box.replaceChildren(...(step.end ?? []).map((end) => endRow(step, end, changed, redraw, before)),
+      el("div", {}, el("button", { type: "button", class: "btn btn-sm", onclick: () => { before("End added"); (step.end ??= []).push({ quantity: "time_s", op: "above", value: 3600 }); changed(); redraw(); } }, icon("plus"), "Add an end")));
   };
   redraw();
   return el("div", { class: "mt-3" }, el("div", { class: "form-label" }, "Ends: the first one met wins"), box);

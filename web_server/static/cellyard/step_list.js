@@ -59,7 +59,7 @@ export class StepList {
     const used = COMMON.some((field) => read(step, field.path) !== undefined && !["label", "direction"].includes(field.path));
     const more = el("details", { class: "mt-3" }, el("summary", {}, "More: label, tags, recording, tighter limits …"), el("div", { class: "mt-2" }, inputs(step, COMMON, refresh)));
     more.open = used;
-    return el("div", { class: "body" }, inputs(step, kind?.fields ?? [], refresh), ["group", "note"].includes(step.kind) ? null : ends(step, refresh), more);
+    return el("div", { class: "body" }, inputs(step, kind?.fields ?? [], refresh), ["group", "note"].includes(step.kind) ? null : ends(step, refresh, this.before), more);
   }
 
   toggle(step, path) {
