@@ -25,6 +25,9 @@ AGAIN_S = 10.0
 # Batches under way; more would only fill the broker's queue for a slow manager.
 WINDOW = 8
 EVENTS_MAX = 100
+# After a commit this long is waited, so that the answer to the command that caused it goes first: the
+# manager takes some milliseconds to store what it caused, and somebody waits for the answer.
+SETTLE_S = 0.02
 
 _Batch = tuple[str, int, int]
 """(experiment, or "" for events; first seq; count)"""
@@ -100,7 +103,8 @@ class Delivery(threading.Thread):
                 # The one broad except of this thread: a bad row must not end all delivery.
                 logger.exception("event=delivery_failed")
                 self._wake.wait(1.0)
-            self._wake.wait(self._pause_s())
+            if self._wake.wait(self._pause_s()):
+                time.sleep(SETTLE_S)
             self._wake.clear()
         reader.close()
 
