@@ -109,7 +109,9 @@ class Engine(Moves):
         if s.paused:
             return None
         if s.pending is not None:
-            return self._enter(s.pending, reading)
+            # A loop of nothing but skipped steps never runs a step: its time is up all the same.
+            overdue = self._overdue(reading)
+            return self._enter(s.pending, reading) if overdue is None and s.pending is not None else overdue
         step = s.step
         assert step is not None  # running and nothing pending: there is a step
         planned = self._plan.steps[step.index]

@@ -6,7 +6,7 @@ from cycling.findings import MAX_DELAY_S, Known
 from cycling.limits import exceeds
 from cycling.numbering import Numbered
 from cycling.plan import clip_of, direction
-from cycling.steps import CCCV, CP, CR, CV, Drive, Group, Note, WaitFor
+from cycling.steps import CCCV, CP, CR, CV, Drive, Group, Note
 from cycling.window import Window, make, of_safety
 
 
@@ -25,8 +25,11 @@ def check(known: Known, here: Numbered) -> None:
         _inside(known, here, window, "power_w", step.power_w, "power_w", "W")
     if isinstance(step, Drive) and len(step.points) >= 2:
         _drive(known, here, step, window)
-    if isinstance(step, WaitFor) and step.temperature_c is not None:
+    if step.temperature_c is not None:
         _inside(known, here, window, "temperature_c", step.temperature_c, "temperature_c", "°C")
+    if "temperature_c" in step.outputs:
+        chamber_c = step.outputs["temperature_c"]
+        _inside(known, here, window, "temperature_c", chamber_c, "outputs.temperature_c", "°C")
     clip = clip_of(step)
     if clip is not None:
         for name in ("v_min_v", "v_max_v"):
@@ -50,14 +53,17 @@ def _currents(known: Known, here: Numbered, window: Window) -> None:
     for value in known.currents(here):
         field = "rate" if getattr(step, "rate", None) or getattr(step, "rate_max", None) else "current"
         if isinstance(step, CV):
-            _compliance(known, here, window, abs(value), field)
+            if _compliance(known, here, window, abs(value), field):
+                _power_of_cv(known, here, window, step, abs(value), field)
         elif _inside(known, here, window, "current_a", value, field, "A"):
             _power_of(known, here, window, value, field)
     if isinstance(step, (CP, CR)) and step.current_max_a is not None:
-        _compliance(known, here, window, step.current_max_a, "current_max_a")
+        inside = _compliance(known, here, window, step.current_max_a, "current_max_a")
+        if inside and isinstance(step, CR):
+            _power_of_cr(known, here, window, step)
 
 
-def _compliance(known: Known, here: Numbered, window: Window, value: float, field: str) -> None:
+def _compliance(known: Known, here: Numbered, window: Window, value: float, field: str) -> bool:
     """Check a current that is a magnitude: in the step's direction, or else in the wider one."""
     sign = direction(here.step)
     charge, discharge = window.value("current_a", "max"), window.value("current_a", "min")
@@ -68,13 +74,39 @@ def _compliance(known: Known, here: Numbered, window: Window, value: float, fiel
     if known_sides and len(known_sides) == len(sides) and value > max(known_sides) + 1e-9:
         why = window.outside("current_a", -value if sign < 0 else value) or ""
         known.error(here, field, f"{field} {value:g} A lies {why or 'outside the limits'}: make it smaller.")
+        return False
+    return True
 
 
-def _power_of(known: Known, here: Numbered, window: Window, current_a: float, field: str) -> None:
-    """Refuse a current whose power at the highest voltage lies outside: the profile can leave the limits."""
+def _power_of_cv(
+    known: Known, here: Numbered, window: Window, step: CV, largest_a: float, field: str
+) -> None:
+    """Refuse a compliance that can leave the power limits: a charge ends at the step's own voltage."""
+    sign = direction(step)
+    inside = sign < 0 or _power_of(known, here, window, largest_a, field, step.voltage_v)
+    if inside and sign <= 0:
+        _power_of(known, here, window, -largest_a, field)
+
+
+def _power_of_cr(known: Known, here: Numbered, window: Window, step: CR) -> None:
     voltage_v = window.value("voltage_v", "max")
-    if voltage_v is None:
+    if voltage_v is None or not step.resistance_ohm > 0:
         return
+    largest_a = min(step.current_max_a, voltage_v / step.resistance_ohm)
+    _power_of(known, here, window, direction(step) * largest_a, "current_max_a")
+
+
+def _power_of(
+    known: Known, here: Numbered, window: Window, current_a: float, field: str, voltage_v: float | None = None
+) -> bool:
+    """Refuse a current whose power lies outside: the profile can leave the limits.
+
+    ``voltage_v`` is the highest voltage at which it flows; None: the limit on the voltage.
+    """
+    if voltage_v is None:
+        voltage_v = window.value("voltage_v", "max")
+    if voltage_v is None:
+        return True
     why = window.outside("power_w", current_a * voltage_v)
     if why is not None:
         known.error(
@@ -82,6 +114,7 @@ def _power_of(known: Known, here: Numbered, window: Window, current_a: float, fi
             field,
             f"{current_a:g} A at {voltage_v:g} V are {current_a * voltage_v:g} W, {why}: make it smaller.",
         )
+    return why is None
 
 
 def _drive(known: Known, here: Numbered, step: Drive, window: Window) -> None:
@@ -103,7 +136,9 @@ def _drive(known: Known, here: Numbered, step: Drive, window: Window) -> None:
             factors = [capacity_ah * x for x in (source.step.store.min_rel, source.step.store.max_rel)]
         scaled = [x * factor for x in scaled for factor in factors]
     for value in {max(scaled), min(scaled)}:
-        _inside(known, here, window, quantity, value, "points", unit)
+        inside = _inside(known, here, window, quantity, value, "points", unit)
+        if inside and quantity == "current_a":
+            _power_of(known, here, window, value, "points")
 
 
 _UNITS = {"voltage_v": "V", "temperature_c": "°C"}

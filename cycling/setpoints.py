@@ -182,6 +182,11 @@ def _voltage(
     _inside("voltage", voltage_v, within.v_min, within.v_max)
     charge = within.i_max if limit_a is None else min(limit_a, within.i_max)
     discharge = -within.i_min if limit_a is None else min(limit_a, -within.i_min)
+    # Where nobody gave a current (a drive of voltages, a text without a CC) the power bounds it too.
+    if within.p_max is not None and voltage_v > 0:
+        charge = min(charge, within.p_max / voltage_v)
+    if within.p_min is not None and within.v_max:
+        discharge = min(discharge, -within.p_min / within.v_max)
     return SetPoint(
         mode="cv",
         direction=_DIRECTIONS[planned.direction],

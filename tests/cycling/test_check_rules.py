@@ -256,6 +256,36 @@ def test_a_current_whose_power_leaves_the_limits_is_refused() -> None:
     assert "are 25.2 W" in refused(cc(6.0), safety={"p_abs_max_w": 20})
 
 
+@pytest.mark.parametrize(
+    ("step", "power"),
+    [
+        (cv(4.0, current_max_a=6.0), "are 24 W"),
+        (cv(3.0, current_max_a=6.0, direction="discharge"), "are -25.2 W"),
+        (
+            {"kind": "cr", "resistance_ohm": 0.6, "direction": "discharge", "current_max_a": 9}
+            | {"end": [time_end(9)]},
+            "are -29.4 W",
+        ),
+        ({"kind": "drive", "of": "current", "points": [[0, 1.0], [10, -6.0]]}, "are -25.2 W"),
+    ],
+)
+def test_every_kind_of_step_is_held_to_the_power_limits(step: dict[str, Any], power: str) -> None:
+    assert power in refused(step, safety={"p_abs_max_w": 20})
+
+
+def test_a_charge_by_cv_is_judged_at_its_own_voltage() -> None:
+    wanted = cv(2.8, current_max_a=7.0, direction="charge")
+    assert refused(wanted, safety={"p_abs_max_w": 20}) == ""
+
+
+@pytest.mark.parametrize("how", [{"temperature_c": 60}, {"outputs": {"temperature_c": 60}}])
+def test_a_temperature_that_any_step_sets_lies_inside_the_limits(how: dict[str, Any]) -> None:
+    found = check(profile(rest(9, **how), safety={"temp_max_c": 45})).errors
+    assert [problem.step for problem in found] == [1]
+    assert "temperature_c 60 °C lies above the limit 45" in found[0].message
+    assert check(profile(rest(9, **how), safety={"temp_max_c": 65})).errors == []
+
+
 def test_a_profile_is_held_to_its_own_safety_before_its_station_is_known() -> None:
     wanted = profile(cc(3.0), safety={"i_max_a": 2.0})
     assert "above the limit 2 (profile safety)" in check(wanted).errors[0].message

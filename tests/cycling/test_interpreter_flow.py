@@ -162,6 +162,14 @@ def test_a_loop_of_skipped_steps_neither_hangs_nor_loses_its_place() -> None:
     assert ran(decisions) == [3, 4]
 
 
+def test_an_endless_loop_of_skipped_steps_ends_when_the_run_is_up() -> None:
+    # The invented voltage meets the end before the step begins, so that it never does.
+    loop = cc(1.0, VOLTAGE | {"then": {"goto": "again"}}, label="again")
+    decisions = run(profile(loop, safety={"run_max_s": 3}))
+    assert decisions[-1].end_reason is not None
+    assert decisions[-1].end_reason.code == "run_max"
+
+
 def test_the_stop_rule_compares_the_cycles_of_one_tag() -> None:
     discharge = cc(-3.6, {"quantity": "voltage_v", "value": 3.0}, time_end(5000))
     wanted = profile(

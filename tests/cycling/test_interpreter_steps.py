@@ -10,6 +10,7 @@ from cycling.cell import Cell
 from cycling.dry_run import Bench, fixed, run
 from cycling.interpreter import CannotRun, Interpreter
 from cycling.reading import FLAG_CLIPPED, SetPoint
+from cycling.steps import Safety
 from tests.cycling.invented import cc, envelope, every, feed, profile, reading, rest, running, time_end
 
 
@@ -81,6 +82,15 @@ def test_the_other_modes_ask_for_what_they_say() -> None:
     assert (target.mode, target.resistance_ohm, target.discharge_current_max_a) == ("cr", 5.0, 2.0)
     isolated = first_set_point(rest(9, isolate=True))
     assert (isolated.mode, isolated.isolate) == ("off", True)
+
+
+def test_a_voltage_without_a_current_of_its_own_is_bounded_by_the_power_too() -> None:
+    drive = {"kind": "drive", "of": "voltage", "points": [[0, 4.0], [9, 3.0]]}
+    limits = envelope(Safety(p_abs_max_w=20.0))
+    decision = Interpreter(profile(drive), limits, 5.0).advance(reading(0.0))
+    assert decision.set_point is not None
+    assert decision.set_point.charge_current_max_a == pytest.approx(20.0 / 4.0)
+    assert decision.set_point.discharge_current_max_a == pytest.approx(20.0 / 4.2)
 
 
 def test_outputs_are_held_until_changed() -> None:
