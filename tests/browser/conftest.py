@@ -70,7 +70,9 @@ class Watched:
 @pytest.fixture
 def page(browser: Browser, lab: Cellyard) -> Iterator[Page]:
     """Return a page where the administrator has logged in."""
-    context = browser.new_context(base_url=lab.address, viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    context = browser.new_context(
+        base_url=lab.address, viewport={"width": 1440, "height": 900}, accept_downloads=True
+    )
     context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     watched = Watched(page)

@@ -65,7 +65,6 @@ def status(page: Page, word: str) -> None:
     expect(page.locator("#why .state")).to_have_text(word, timeout=RUNS_S)
 
 
-
 def test_a_first_test_by_the_pages(page: Page, lab: Cellyard, tmp_path: Path):
     add_battery(page, "Page cell")
     write_profile(page, "Page profile")
@@ -79,7 +78,9 @@ def test_a_first_test_by_the_pages(page: Page, lab: Cellyard, tmp_path: Path):
     shown = page.locator("#now [data-live=charge_in_ah]")
     expect(shown).to_contain_text("Ah")
     before = chart.evaluate("canvas => canvas.toDataURL()")
-    page.wait_for_function("before => document.querySelector('#chart canvas').toDataURL() !== before", arg=before)
+    page.wait_for_function(
+        "before => document.querySelector('#chart canvas').toDataURL() !== before", arg=before
+    )
 
     page.get_by_role("button", name="Pause").click()
     status(page, "paused")
@@ -117,7 +118,9 @@ def test_stop_is_one_click_on_the_monitor(page: Page, lab: Cellyard):
 def test_an_alarm_that_a_drifting_reading_caused_is_acknowledged(page: Page, lab: Cellyard):
     station = lab.api.get("stations/", search="S2")["results"][0]["id"]
     battery = lab.battery("Alarm cell", station)
-    profile = lab.profile([{"kind": "rest", "end": [{"quantity": "time_s", "value": 300}]}], "Rest for the alarm")
+    profile = lab.profile(
+        [{"kind": "rest", "end": [{"quantity": "time_s", "value": 300}]}], "Rest for the alarm"
+    )
     experiment = lab.file(battery["id"], profile["id"], station, "Will trip")["id"]
     lab.experiment_is(experiment, "running")
     page.goto("/")

@@ -17,7 +17,11 @@ BUDGET_BYTES, BUDGET_EXPERIMENT_BYTES = 200_000, 300_000
 PHONE = {"width": 390, "height": 844}
 STEPS = [
     {"kind": "rest", "label": "first", "end": [{"quantity": "time_s", "value": 1}]},
-    {"kind": "group", "count": 2, "steps": [{"kind": "rest", "label": "inside", "end": [{"quantity": "time_s", "value": 2}]}]},
+    {
+        "kind": "group",
+        "count": 2,
+        "steps": [{"kind": "rest", "label": "inside", "end": [{"quantity": "time_s", "value": 2}]}],
+    },
     {"kind": "rest", "label": "last", "end": [{"quantity": "time_s", "value": 3}]},
 ]
 
@@ -41,8 +45,24 @@ def things(lab: Cellyard) -> dict[str, str]:
 
 
 def _addresses(things: dict[str, str]) -> list[str]:
-    lists = ["/", "/experiments/", "/batteries/", "/profiles/", "/stations/", "/units/", "/alarms/", "/system/", "/account/"]
-    edits = ["/experiments/new/?profile=new", "/batteries/new/", things["battery"] + "edit/", things["profile"] + "edit/", things["station"] + "edit/"]
+    lists = [
+        "/",
+        "/experiments/",
+        "/batteries/",
+        "/profiles/",
+        "/stations/",
+        "/units/",
+        "/alarms/",
+        "/system/",
+        "/account/",
+    ]
+    edits = [
+        "/experiments/new/?profile=new",
+        "/batteries/new/",
+        things["battery"] + "edit/",
+        things["profile"] + "edit/",
+        things["station"] + "edit/",
+    ]
     return [*lists, *things.values(), *edits]
 
 
@@ -101,7 +121,9 @@ def test_text_and_steps_are_two_views_of_one_profile(page: Page, things):
 def test_a_profile_file_is_uploaded(page: Page, things):
     page.goto("/profiles/new/")
     body = json.dumps({"name": "From a file", "steps": STEPS}).encode()
-    page.locator("[data-part=upload]").set_input_files({"name": "p.json", "mimeType": "application/json", "buffer": body})
+    page.locator("[data-part=upload]").set_input_files(
+        {"name": "p.json", "mimeType": "application/json", "buffer": body}
+    )
     expect(page.locator(".cy-step")).to_have_count(4)
     expect(page.get_by_label("Name *")).to_have_value("From a file")
 
@@ -190,8 +212,14 @@ def _bytes_of_script_and_style(browser: Browser, lab: Cellyard, address: str) ->
     wire.send("Network.setCacheDisabled", {"cacheDisabled": True})
     counted: set[str] = set()
     sizes: list[float] = []
-    wire.on("Network.responseReceived", lambda r: counted.add(r["requestId"]) if r["type"] in ("Script", "Stylesheet") else None)
-    wire.on("Network.loadingFinished", lambda f: sizes.append(f["encodedDataLength"]) if f["requestId"] in counted else None)
+    wire.on(
+        "Network.responseReceived",
+        lambda r: counted.add(r["requestId"]) if r["type"] in ("Script", "Stylesheet") else None,
+    )
+    wire.on(
+        "Network.loadingFinished",
+        lambda f: sizes.append(f["encodedDataLength"]) if f["requestId"] in counted else None,
+    )
     page.goto(address)
     expect(page.locator("#glance")).to_be_visible()
     context.close()
@@ -205,7 +233,9 @@ def test_script_and_style_stay_inside_the_budget(browser: Browser, lab: Cellyard
         assert 50_000 < size < limit, (address, size)
 
 
-def test_a_lost_connection_shows_within_five_seconds_and_heals_by_itself(browser: Browser, lab: Cellyard, things):
+def test_a_lost_connection_shows_within_five_seconds_and_heals_by_itself(
+    browser: Browser, lab: Cellyard, things
+):
     context = browser.new_context(base_url=lab.address)
     context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()

@@ -97,3 +97,22 @@ def test_the_list_is_exported_as_shown_and_runs_no_formula(lab, client, administ
     answer = client.get("/experiments/?format=csv&status=queued&sort=name")
     text = b"".join(answer.streaming_content).decode()
     assert [line.split(",")[1] for line in text.splitlines()] == ["name", "'=1+1", "E2"]
+
+
+def test_chosen_columns_are_kept_with_the_person(lab, administrator, client):
+    body = {"table": "experiments", "hidden": "battery project"}
+    answer = client.post("/account/columns/", body, content_type="application/json")
+    assert answer.status_code == 204
+    assert 'data-hidden="battery project"' in client.get("/experiments/").content.decode()
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"table": 1}'])
+def test_a_choice_of_columns_that_is_none_is_refused(body, lab, client):
+    assert client.post("/account/columns/", body, content_type="application/json").status_code == 400
+
+
+def test_the_line_on_top_can_be_asked_for_alone(lab, client):
+    part = client.get("/monitor/glance/").content.decode()
+    assert "1 alarm needs a look" in part
+    assert "1 running" in part
+    assert "<html" not in part

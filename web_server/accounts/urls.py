@@ -13,5 +13,6 @@ urlpatterns = [
     path("account/", views.account, name="account"),
     path("account/tokens/", views.issue_token, name="token-issue"),
     path("account/tokens/<uuid:uuid>/revoke/", views.revoke_token, name="token-revoke"),
+    path("account/columns/", views.choose_columns, name="columns-choose"),
     path("account/password/", views.change_password, name="password-change"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -91,3 +92,22 @@ def change_password(request: HttpRequest) -> HttpResponse:
             messages.success(request, "The new password is in force.")
             return redirect("account")
     return _account(request, 422, password_form=form)
+
+
+# There are fewer tables than this; more would only fill the row.
+MOST_TABLES = 20
+
+
+@require_POST
+def choose_columns(request: HttpRequest) -> HttpResponse:
+    """Keep which columns of a table a person hides."""
+    person: Any = request.user
+    try:
+        asked = json.loads(request.body)
+        table, hidden = str(asked["table"])[:50], str(asked["hidden"])[:500]
+    except (ValueError, KeyError, TypeError):
+        return HttpResponse(status=400)
+    kept = {**person.preferences.get("columns", {}), table: hidden}
+    if len(kept) <= MOST_TABLES:
+        services.remember(person, columns=kept)
+    return HttpResponse(status=204)

@@ -8,6 +8,7 @@ from web_server.lab.views import monitor, stations, system, units
 
 urlpatterns = [
     path("", monitor.monitor, name="monitor"),
+    path("monitor/glance/", monitor.line, name="monitor-glance"),
     path("monitor/trouble/", monitor.trouble, name="monitor-trouble"),
     path("monitor/tile/<uuid:uuid>/", monitor.tile, name="monitor-tile"),
     path("monitor/stop-all/", monitor.stop_all, name="stop-all"),

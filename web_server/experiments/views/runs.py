@@ -33,11 +33,14 @@ COLUMNS = (
     ("created", "Filed"),
     ("project", "Project"),
 )
+# Hidden until somebody asks for them.
+USUALLY_HIDDEN = "created project"
 FILTERS = ("q", "status", "technology", "battery", "station", "profile")
 
 
 def experiments(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """List the experiments; ``?format=csv`` downloads what the filters show."""
+    person: Any = request.user
     sort = request.GET.get("sort", "-created_at")
     sort = sort if sort.lstrip("-") in listing.SORTS else "-created_at"
     found = listing.listed(request.GET)
@@ -51,6 +54,7 @@ def experiments(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         rows=rows,
         default_sort="-created_at",
         columns=COLUMNS,
+        hidden=person.preferences.get("columns", {}).get("experiments", USUALLY_HIDDEN),
         chosen=request.GET.getlist("status"),
         filtered=any(request.GET.get(name) for name in FILTERS),
         **listing.choices(),

@@ -39,6 +39,11 @@ def trouble(request: HttpRequest) -> HttpResponse:
     return part(request, "lab/trouble_now.html", troubles=shown.troubles(), glance=glance())
 
 
+def line(request: HttpRequest) -> HttpResponse:
+    """Send the line on top of every page."""
+    return part(request, "parts/glance.html", glance=glance())
+
+
 def tile(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Send one station's tile."""
     made = shown.one(uuid)

@@ -3,9 +3,10 @@ import * as asking from "./asking.js";
 import * as clock from "./clock.js";
 import * as copying from "./copying.js";
 import * as drafts from "./drafts.js";
+import * as glance from "./glance.js";
 import * as tables from "./tables.js";
 
-for (const part of [asking, clock, copying, drafts, tables]) part.start();
+for (const part of [asking, clock, copying, drafts, glance, tables]) part.start();
 
 // The thin bar while something loads; the old picture stays (ui.md "Charts").
 const loading = document.getElementById("loading");

@@ -47,6 +47,16 @@ function now(values) {
   }
 }
 
+// Percent and expected end move without a new step.
+function going(progress) {
+  const bar = document.querySelector("#head progress");
+  if (bar && progress) bar.value = progress.percent ?? 0;
+  const end = document.querySelector("#why [data-live=end] time");
+  if (!end || !progress?.expected_end || end.dateTime === progress.expected_end) return;
+  end.dateTime = end.title = progress.expected_end;
+  tick(document.getElementById("why"));
+}
+
 const stood = () => { const head = document.getElementById("head"); return [head.dataset.status, head.dataset.step, head.dataset.cycle].join("|"); };
 
 listen({ experiment: id }, {
@@ -62,6 +72,7 @@ listen({ experiment: id }, {
     if (body.experiment !== id) return;
     const stands = [body.experiment_status, body.progress?.step ?? "", body.progress?.cycle ?? ""].join("|");
     if (stands !== stood()) refresh();
+    going(body.progress);
   },
   event: refresh,
   alarm: refresh,

@@ -65,6 +65,18 @@ function readings(tile, values) {
   }
 }
 
+// Percent and expected end move without a new step.
+function going(root, progress) {
+  const bar = root.querySelector("progress");
+  if (bar && progress) bar.value = progress.percent ?? 0;
+  const end = root.querySelector("[data-live=end] time");
+  if (end && progress?.expected_end && end.dateTime !== progress.expected_end) {
+    end.dateTime = progress.expected_end;
+    end.title = progress.expected_end;
+    tick(root);
+  }
+}
+
 const asked = new Map();
 function refetch(tile) {
   const id = tile.dataset.station;
@@ -85,6 +97,7 @@ if (page) {
       const tile = tiles().get(body.id);
       if (!tile) return;
       if (body.reading) readings(tile, body.reading);
+      going(tile, body.progress);
       if (key(body) !== tile.dataset.key.replace(/^starting/, body.state)) {
         refetch(tile);
         trouble();

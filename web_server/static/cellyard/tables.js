@@ -1,5 +1,6 @@
 // Keys of tables: j k x Enter / ; selection for bulk acts; chosen columns, remembered per person.
 import { tick } from "./clock.js";
+import { post } from "./dom.js";
 
 const typing = (target) => target.closest("input, textarea, select, [contenteditable], dialog[open]");
 const rows = () => [...document.querySelectorAll("#rows tbody tr[data-row], #rows .tile[data-row]")];
@@ -51,28 +52,24 @@ function picked() {
   bulk.querySelector("[data-chosen]").textContent = `${chosen.length} selected`;
 }
 
-// Columns: <details data-columns="experiments"> holds a checkbox per column class.
+// Columns: <details data-columns="experiments" data-hidden="..."> holds a checkbox per column; the choice is kept with
+// the person, so that every browser of theirs shows the same.
 function columns() {
   const chooser = document.querySelector("[data-columns]");
   if (!chooser) return;
-  const key = "cellyard.columns." + chooser.dataset.columns;
-  const hidden = new Set(JSON.parse(localStorage.getItem(key) ?? "null") ?? chooser.dataset.hidden?.split(" ") ?? []);
-  const apply = () => {
-    for (const box of chooser.querySelectorAll("input")) {
-      box.checked = !hidden.has(box.value);
-      for (const cell of document.querySelectorAll(`#rows .col-${box.value}`)) cell.hidden = hidden.has(box.value);
-    }
-  };
-  if (!chooser.dataset.ready) {
-    chooser.dataset.ready = "yes";
-    chooser.addEventListener("change", (event) => {
-      if (event.target.checked) hidden.delete(event.target.value);
-      else hidden.add(event.target.value);
-      localStorage.setItem(key, JSON.stringify([...hidden]));
-      apply();
-    });
+  const hidden = new Set(chooser.dataset.hidden.split(" ").filter(Boolean));
+  for (const box of chooser.querySelectorAll("input")) {
+    box.checked = !hidden.has(box.value);
+    for (const cell of document.querySelectorAll(`#rows .col-${box.value}`)) cell.hidden = hidden.has(box.value);
   }
-  apply();
+  if (chooser.dataset.ready) return;
+  chooser.dataset.ready = "yes";
+  chooser.addEventListener("change", (event) => {
+    event.stopPropagation();
+    chooser.dataset.hidden = [...chooser.querySelectorAll("input")].filter((box) => !box.checked).map((box) => box.value).join(" ");
+    columns();
+    post("/account/columns/", { table: chooser.dataset.columns, hidden: chooser.dataset.hidden });
+  });
 }
 
 export function start() {
