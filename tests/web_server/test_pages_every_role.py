@@ -89,3 +89,18 @@ def test_acts_are_not_done_by_reading(lab, administrator, client):
         "/monitor/stop-all/",
     ):
         assert client.get(address).status_code == 405
+
+
+def test_what_went_wrong_is_said_on_a_page_of_its_own(administrator, client):
+    client.force_login(administrator)
+    page = client.get("/nowhere/").content.decode()
+    assert "There is nothing at this address." in page
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(administrator)
+    assert "press the button again" in strict.post("/monitor/stop-all/").content.decode()
+
+
+def test_the_page_of_a_mistake_of_cellyards_own_needs_nothing():
+    from django.template.loader import render_to_string
+
+    assert "Nothing that runs is touched by it" in render_to_string("500.html")
