@@ -176,7 +176,13 @@ def _draw(tile: Tile, points: list[tuple[float, float | None, float | None]]) ->
     ats = [point[0] for point in points]
     tile.voltage = curve.draw(ats, [point[1] for point in points], WIDTH, HEIGHT, least=SPARK_LEAST_V)
     tile.current = curve.draw(ats, [point[2] for point in points], WIDTH, HEIGHT, least=SPARK_LEAST_A)
-    tile.series = json.dumps([[round(at, 2), volt, amp] for at, volt, amp in points], separators=(",", ":"))
+    short = [[round(at, 2), _short(volt), _short(amp)] for at, volt, amp in points]
+    tile.series = json.dumps(short, separators=(",", ":"))
+
+
+def _short(measured: float | None) -> float | None:
+    """Return as many digits as a spark of 50 pixels can show, and some."""
+    return None if measured is None else round(measured, 5)
 
 
 def one(uuid: UUID) -> Tile | None:
