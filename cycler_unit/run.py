@@ -173,13 +173,23 @@ class Run:
         if decision.record:
             entry.rows.append(self._row(reading, decision))
         at = iso(reading.time_us / 1e6)
-        entry.events = [self.event(each, at) for each in decision.events]
-        entry.events += [self._step_event(each, at) for each in decision.steps_ended]
+        entry.events = self._in_order(decision, at)
         if not (entry.rows or entry.events or decision.action == "set" or now >= self._checkpoint_due_s):
             return None
         self._checkpoint_due_s = now + CHECKPOINT_S
         entry.checkpoint = self.checkpoint(reading, self._worst_a(reading))
         return entry
+
+    def _in_order(self, decision: Decision, at: str) -> list[dict[str, Any]]:
+        """Return a decision's events: a step's end stands before the beginning of those after it."""
+        found: list[dict[str, Any]] = []
+        ended = list(decision.steps_ended)
+        for each in decision.events:
+            entered = each.detail.get("entered")
+            while ended and isinstance(entered, int) and ended[0].step_count < entered:
+                found.append(self._step_event(ended.pop(0), at))
+            found.append(self.event(each, at))
+        return found + [self._step_event(row, at) for row in ended]
 
     def _row(self, reading: Reading, decision: Decision) -> list[Any]:
         row = decision.row

@@ -36,6 +36,13 @@ def test_every_step_leaves_a_row_with_why_it_ended(bench: Bench) -> None:
     assert rows[0]["end_reason"]["seq"] == rows[0]["end_reason"]["seq"] > 0
 
 
+def test_a_step_ends_before_the_next_begins_in_the_events_too(bench: Bench) -> None:
+    bench.start(*({"kind": "rest", "end": [{"quantity": "time_s", "value": 0.3}]} for _ in range(3)))
+    bench.ended()
+    told = [(each["step"], "row" in each["detail"]) for each in bench.events("step")]
+    assert told == [(step, ended) for step in (1, 2, 3) for ended in (False, True)]
+
+
 def test_pause_switches_off_and_resume_goes_on_after_the_wiring_check(bench: Bench) -> None:
     started = bench.start(CHARGE)
     bench.flows()
