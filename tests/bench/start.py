@@ -6,17 +6,16 @@ the browser. The dependencies are installed: `make` itself then only runs ``pyth
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.stack.api import Api
-from tests.stack.process import Process
-from tests.stack.waiting import free_port, until
+from tests.stack.up import Up
+from tests.stack.waiting import until
 
 from .figures import Figure
 from .stream import messages
@@ -27,14 +26,15 @@ FIRST_S, SECOND_S = 60.0, 10.0
 
 def measure(folder: Path) -> list[Figure]:
     """Start twice in a fresh state folder; the second time the first experiment has ended."""
-    up = Up(folder)
+    up = Timed(folder)
     try:
-        page_s, sample_s = up.start()
+        page_s, sample_s = up.timed()
         up.end_test()
-        up.stop()
-        second_page_s, second_s = up.start()
+        up.interrupt()
+        second_page_s, second_s = up.timed()
+        up.interrupt()
     finally:
-        up.stop()
+        up.end()
     return [
         Figure("first start to the page", page_s, "s"),
         Figure("first start to the first sample", sample_s, "s", FIRST_S, "of the experiment First run"),
@@ -43,26 +43,13 @@ def measure(folder: Path) -> list[Figure]:
     ]
 
 
-class Up:
-    """`make up` with a state folder and ports of its own."""
+class Timed(Up):
+    """`make up` that tells how long its start took."""
 
-    def __init__(self, folder: Path) -> None:
-        self.state = folder / "state"
-        self.address = ""
-        self.folder = folder
-        self.process: Process | None = None
-
-    def start(self) -> tuple[float, float]:
+    def timed(self) -> tuple[float, float]:
         """Start; return the seconds until the page answered, and until it showed a sample or reading."""
-        port = free_port()
-        self.address = f"http://127.0.0.1:{port}"
-        env = {
-            "CELLYARD_STATE_DIR": str(self.state),
-            "CELLYARD_WEB_PORT": str(port),
-            "CELLYARD_MQTT_PORT": str(free_port()),
-        }
-        self.process = Process("up", [sys.executable, "-m", "devops.up"], self.folder / "up.log", env)
         before = self.state.exists()
+        self.process = self.another()
         began_s = time.monotonic()
         self.process.start()
         until(self._answers, 120, f"the page answers; {self.process.output()[-2000:]}")
@@ -80,15 +67,9 @@ class Up:
         return reading_suffices and kind == "station" and body["state"] != "offline" and bool(body["reading"])
 
     def _answers(self) -> bool:
-        assert self.process is not None
         if not self.process.running:
             raise RuntimeError(self.process.output()[-2000:])
         return httpx.get(f"{self.address}/login/", follow_redirects=True).is_success
-
-    @property
-    def api(self) -> Api:
-        """The API with the administrator's token."""
-        return Api(self.address, "admin", (self.state / "admin-password").read_text().strip())
 
     def end_test(self) -> None:
         """Stop the first experiment, so that nothing is held at the next start."""
@@ -97,8 +78,7 @@ class Up:
         api.post(f"experiments/{run['id']}/stop/?wait=10", how="now")
         until(lambda: api.get(f"experiments/{run['id']}/")["status"] == "stopped", 20, "it is stopped")
 
-    def stop(self) -> None:
-        """End it as Ctrl-C does; safe twice."""
-        if self.process is not None and self.process.running:
-            self.process.popen.send_signal(signal.SIGINT)  # type: ignore[union-attr]
-            until(lambda: not self.process.running, 30, "everything ended")  # type: ignore[union-attr]
+    def interrupt(self) -> None:
+        """End it as Ctrl-C does."""
+        os.kill(self.process.pid, signal.SIGINT)
+        until(lambda: not self.process.running, 30, "everything ended")
