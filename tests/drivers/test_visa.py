@@ -151,7 +151,8 @@ def test_a_closed_connection_is_lost_at_once(talker: Talker, link: VisaLink) -> 
     [
         ("", "no resource"),
         ("nonsense", "nonsense cannot be opened"),
-        (f"TCPIP::127.0.0.1::{free_port()}::SOCKET", "refused"),
+        # A name of its own: workers that run side by side must collect the same tests.
+        pytest.param(f"TCPIP::127.0.0.1::{free_port()}::SOCKET", "refused", id="closed port"),
         ("ASRL/dev/no-such-port::INSTR", "cannot be opened"),
     ],
 )
