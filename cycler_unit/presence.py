@@ -19,6 +19,9 @@ from wire.messages import DeviceReport, Heartbeat, Presence, StationBeat
 
 # wire.md. A state change is told at once, but no more often than this.
 PERIOD_S, SOONEST_S = 5.0, 0.1
+# Nothing repeats a heartbeat (QoS 0), and a manager that starts with the unit may not listen to it yet:
+# a new connection beats this often, for so long, until it is answered.
+UNHEARD_S, UNHEARD_FOR_S = 1.0, 15.0
 
 
 class Here:
@@ -81,8 +84,14 @@ class Pulse(threading.Thread):
         self._topic = topics.unit(prefix, unit, "heartbeat")
         self._beats, self._folder = beats, folder
         self._began = time.monotonic()
+        self._arrived_s = self._began
         self._wake = threading.Event()
         self._stopping = False
+
+    def arrived(self) -> None:
+        """Greet on a new connection: send one at once, and soon again until one is answered."""
+        self._arrived_s = time.monotonic()
+        self._wake.set()
 
     def soon(self) -> None:
         """Send one at once."""
@@ -103,7 +112,12 @@ class Pulse(threading.Thread):
                 self.beat()
             # What changes meanwhile is told after this, in one heartbeat.
             time.sleep(SOONEST_S)
-            self._wake.wait(PERIOD_S - SOONEST_S)
+            self._wake.wait(self._period_s() - SOONEST_S)
+
+    def _period_s(self) -> float:
+        here_s = time.monotonic() - self._arrived_s
+        unheard = here_s < UNHEARD_FOR_S and not self._clock.heard_within(here_s)
+        return UNHEARD_S if unheard else PERIOD_S
 
     def beat(self) -> None:
         """Send one heartbeat."""

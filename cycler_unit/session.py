@@ -81,7 +81,7 @@ class Session:
         self.arrived_at = time.monotonic()
         self.link.publish(self.here.topic, self.here.arrived(), retain=True)
         self.publish_devices()
-        self.pulse.soon()
+        self.pulse.arrived()
         self.delivery.start_again()
 
     def _gone(self) -> None:
