@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from cycler_unit import take_up
-from cycler_unit.contract import Refusal
+from cycler_unit.contract import Refusal, decode_start
 from cycler_unit.mail import Ask
 from cycler_unit.power import target
 from cycler_unit.readings import Taken
@@ -57,6 +59,17 @@ class Conductor:
         if self.run is not None:
             return self.run.id
         return self.pending.experiment if self.pending is not None else None
+
+    @property
+    def battery(self) -> str | None:
+        """Return the UUID of the battery that this station's test has."""
+        run, pending = self.run, self.pending
+        if run is not None:
+            return run.start.battery.battery
+        try:
+            return decode_start(pending.start).battery.battery if pending is not None else None
+        except msgspec.MsgspecError:
+            return None  # taking it up will say so
 
     @property
     def detail(self) -> str | None:
@@ -189,8 +202,9 @@ class Conductor:
         if self.run is not run:
             return  # losing the device while switching off has ended it already
         self.wake.cancel(reason.text)
-        unsafe = self.station.unsafe
-        text = f"{run.start.name}: {reason.text}" + (f"; {unsafe}" if unsafe else "")
+        unsafe = self.station.unsafe is not None
+        # Why it is not confirmed off is in the station's own words; what it may be doing belongs here.
+        text = f"{run.start.name}: {reason.text}" + (f"; {self.station.power.may_be_on()}" if unsafe else "")
         self.station.alarm(
             reason.code, text, "unsafe" if unsafe else "trip" if grade == "trip" else "error", run.id,
             quantity=reason.quantity, limit=reason.limit, measured=reason.measured, step=run.interpreter.step,

@@ -55,7 +55,14 @@ def _profile(start: ExperimentStart, limits: Envelope, outputs: frozenset[str]) 
     profile, problems = check.load(start.profile, strict=False)
     if profile is None or problems:
         raise Refusal(f"the profile cannot be read: {_first(problems)}")
-    checked = check.check(profile, limits, start.capacity_ah, initial_soc_percent=start.initial_soc_percent)
+    checked = check.check(
+        profile,
+        limits,
+        start.capacity_ah,
+        initial_soc_percent=start.initial_soc_percent,
+        # Whether its person may ask for trips later than 2 s was judged when it was filed.
+        long_delays=True,
+    )
     if checked.errors:
         raise Refusal(f"the profile can leave its limits: {_first(checked.errors)}", 2)
     missing = sorted(_outputs(profile.steps + profile.finish) - outputs)

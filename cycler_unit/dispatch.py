@@ -110,6 +110,10 @@ class Dispatcher:
     def _start(self, args: ExperimentStart, answer: Answer) -> None:
         if self._ended(args.experiment):
             raise Refusal("this experiment was here before and has ended")
+        for other in self._stations.all():
+            # The database holds it in one experiment (rule 12), and the unit again.
+            if other.id != args.station and other.conductor.battery == args.battery.battery:
+                raise Refusal(f"{args.battery.name} is in a test on {other.kept.configure.name}")
         self._known(args.station).mail.put(Ask("start", args, answer))
 
     def _stop(self, args: ExperimentStop, answer: Answer) -> None:

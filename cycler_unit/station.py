@@ -282,10 +282,11 @@ class Station(threading.Thread):
         if result.confirmed:
             self._confirmed_off()
         else:
-            self.unsafe = f"not confirmed off: {result.text}; {self.power.may_be_on()}"
+            self.unsafe = f"{result.text}; {self.power.may_be_on()}"
             if not self._off_failed:
                 self._off_failed = True
-                self.alarm("off_failed", f"{self.kept.configure.name}: {self.unsafe}", "unsafe")
+                text = f"{self.kept.configure.name}: not confirmed off: {self.unsafe}"
+                self.alarm("off_failed", text, "unsafe")
         return result
 
     def _confirmed_off(self) -> None:

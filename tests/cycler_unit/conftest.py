@@ -29,3 +29,15 @@ def bench(tmp_path: Path, simulators: Simulators) -> Iterator[Bench]:
     finally:
         bench.clear()
         bench.stop()
+
+
+@pytest.fixture
+def neighbour(tmp_path: Path, simulators: Simulators) -> Iterator[Bench]:
+    """Return a second station on the other supply."""
+    simulators.ask(device="psb2", clear=True)
+    bench = Bench(tmp_path / "neighbour", simulators, "psb2")
+    try:
+        yield bench.idle()
+    finally:
+        bench.clear()
+        bench.stop()

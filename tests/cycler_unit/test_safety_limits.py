@@ -138,6 +138,11 @@ def test_a_profile_that_leaves_its_envelope_is_refused(bench: Bench) -> None:
     assert "step 1" in answered.reason
 
 
+def test_a_late_trip_that_a_manager_allowed_is_not_refused_again(bench: Bench) -> None:
+    message = start_message(bench.configure.station, profile(REST, safety={"delay_s": 5.0}))
+    assert bench.ask("start", message).outcome == "done"
+
+
 # --- rule 3: left alone, the device stays inside --------------------------------------------------
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import msgspec
 import pytest
 
 from cycler_unit.stations import Kept, StationFolder
 from tests.cycler_unit.bench import CHARGE, Bench, profile, start_message
-from tests.stack.simulated import Simulators
 from tests.stack.waiting import until
 from wire.messages import ExperimentStop, StationAcknowledge
 
@@ -24,7 +20,7 @@ def test_an_output_that_does_not_open_makes_the_station_unsafe_not_idle(bench: B
     bench.fault("stuck_on", answers=answers)
     answered = bench.ask("stop", ExperimentStop(experiment=started.experiment), urgent=True)
     assert answered.outcome == "failed"
-    assert "not confirmed off" in (answered.reason or "")
+    assert (answered.reason or "").count("not confirmed off") == 1
     assert bench.live.state == "unsafe"
     alarm = bench.events("alarm")[0]["detail"]
     assert (alarm["code"], alarm["class"]) == ("off_failed", "unsafe")
@@ -64,6 +60,9 @@ def test_losing_the_device_ends_the_test_with_the_cause_in_words(bench: Bench) -
     detail = bench.ended(20)
     assert detail["status"] == "error"
     assert detail["end_reason"]["code"] == "device_lost"
+    words = bench.events("alarm")[0]["text"]
+    assert words.count("closed the connection") == 1
+    assert words.endswith("may still be on, last set point 0.5 A to 4.30 V")
     rows = [each["detail"]["row"] for each in bench.events("step") if "row" in each["detail"]]
     assert rows[-1]["end_reason"]["code"] == "device_lost"
 
@@ -201,18 +200,6 @@ def test_a_fault_of_the_program_switches_off_and_is_an_error(
     assert detail["end_reason"]["code"] == "internal_error"
     assert not bench.truth()["output"]
     assert bench.live.is_alive()
-
-
-@pytest.fixture
-def neighbour(tmp_path: Path, simulators: Simulators) -> Iterator[Bench]:
-    """Return a second station on the other supply."""
-    simulators.ask(device="psb2", clear=True)
-    bench = Bench(tmp_path / "neighbour", simulators, "psb2")
-    try:
-        yield bench.idle()
-    finally:
-        bench.clear()
-        bench.stop()
 
 
 def test_other_stations_go_on_when_one_fails(bench: Bench, neighbour: Bench) -> None:

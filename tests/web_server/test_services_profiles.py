@@ -118,6 +118,12 @@ def test_a_name_is_taken_once_and_a_viewer_saves_nothing(operator: Person, viewe
         services.save(viewer, **factories.profile_body("P2"))
 
 
+def test_a_check_needs_no_name(db: None) -> None:
+    steps = factories.profile_body("any")["steps"]
+    assert services.check({"steps": steps})["errors"] == []
+    assert services.check({"text": "WAIT, 5"})["valid"]
+
+
 def test_what_does_not_check_is_not_saved(operator: Person) -> None:
     body = factories.profile_body(name="")
     body["steps"][0]["end"] = []

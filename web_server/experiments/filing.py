@@ -113,8 +113,9 @@ def _choices(body: Mapping[str, Any]) -> list[fields.Error]:
     for field in ("load", "rest_voltage_confirmed"):
         if not isinstance(body.get(field, False), bool):
             errors.append(fields.error(field, f"{field} is true or false."))
-    if body.get("contact_policy") == "off" and body.get("off_after_s") is None:
-        errors.append(fields.error("off_after_s", "With contact_policy off say after how many seconds."))
+    if body.get("contact_policy") in ("finish_step", "off"):
+        # safety.md rule 9: the unit would refuse the start.
+        errors.append(fields.error("contact_policy", "Units cannot do this yet; use continue."))
     priority = body.get("priority", 0)
     if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > 1_000_000:
         errors.append(fields.error("priority", "priority is a whole number; higher goes first."))

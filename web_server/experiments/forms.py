@@ -33,16 +33,6 @@ class FilingForm(inputs.Styled):
     initial_soc_percent = inputs.number(
         "Charge at the start", "%", hint="Needed by profiles that end on the state of charge."
     )
-    contact_policy = forms.ChoiceField(
-        label="When the server is away",
-        choices=[
-            ("continue", "Go on"),
-            ("finish_step", "Finish the step, then off"),
-            ("off", "Switch off after a while"),
-        ],
-        required=False,
-    )
-    off_after_s = inputs.number("Off after", "s")
     resume_policy = forms.ChoiceField(
         label="After a crash or power cut",
         choices=[
@@ -81,12 +71,11 @@ class FilingForm(inputs.Styled):
         """Return what the service takes, but battery, station and profile."""
         typed = self.cleaned_data
         body = {name: typed[name] for name in ("description", "project", "load", "rest_voltage_confirmed")}
-        for name in ("priority", "initial_soc_percent", "off_after_s"):
+        for name in ("priority", "initial_soc_percent"):
             if typed[name] is not None:
                 body[name] = typed[name]
-        for name in ("contact_policy", "resume_policy"):
-            if typed[name]:
-                body[name] = typed[name]
+        if typed["resume_policy"]:
+            body["resume_policy"] = typed["resume_policy"]
         if typed["record_every_s"] is not None:
             body["record"] = {"every_s": typed["record_every_s"]}
         electrolyte = {
@@ -112,8 +101,6 @@ DETAILS = (
     "priority",
     "initial_soc_percent",
     "record_every_s",
-    "contact_policy",
-    "off_after_s",
     "resume_policy",
 )
 ELECTROLYTE = ("polarity", "volume_ml", "electrolyte_soc_percent", "flow_min_ml_min", "flow_max_ml_min")

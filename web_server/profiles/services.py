@@ -64,6 +64,8 @@ def check(
     definition, errors = read(body)
     if definition is None or errors:
         return {"valid": False, "errors": errors, "warnings": [], "summary": {}}
+    # Steps are checked before anybody has thought of a name; saving asks for one.
+    definition.name = definition.name.strip() or "unnamed"
     found = contract.draw_up(
         battery, station, definition, long_delays=by is not None and by.may(Role.MANAGER)
     )

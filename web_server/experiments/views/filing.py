@@ -92,9 +92,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
                 "project",
                 "priority",
                 "initial_soc_percent",
-                "contact_policy",
                 "resume_policy",
-                "off_after_s",
             )
         }
         first |= {
