@@ -78,7 +78,7 @@ class BatteryForm(inputs.Styled):
     voltage_min_v = inputs.number("Pack at least", "V")
     voltage_max_v = inputs.number("Pack at most", "V")
     voltage_abs_min_v = inputs.number(
-        "Never below", "V", hint="Absolute: one reading beyond it switches off."
+        "Never below", "V", hint="Of the whole pack, absolute: one reading beyond it switches off."
     )
     voltage_abs_max_v = inputs.number("Never above", "V")
     current_min_a = inputs.number("Largest discharge", "A", required=True, hint="Negative, for example -2.")

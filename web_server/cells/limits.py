@@ -98,7 +98,7 @@ def _pack(body: Mapping[str, Any]) -> list[fields.Error]:
             fields.error(
                 "voltage_min_v",
                 f"The pack's lower limit {low:g} V is not below its upper limit {high:g} V "
-                f"(the tighter of voltage_* and {cells} × cell_voltage_*).",
+                f"(the tighter of the pack's own and {cells} × the cell's).",
             )
         ]
     return _absolute(body, low, high)

@@ -63,9 +63,7 @@ def _broker() -> Finding:
     beats = listing.managers()
     if not beats or (timezone.now() - beats[0].seen_at).total_seconds() > MANAGER_AGE_S:
         return Finding("Broker", "old", "not known: no manager is there to ask")
-    dropped = sum(
-        int(count) for beat in beats[:1] for count in beat.counters.values() if isinstance(count, int | float)
-    )
+    dropped = sum((beats[0].counters.get("dropped") or {}).values())
     if not beats[0].broker_connected:
         return Finding(
             "Broker",

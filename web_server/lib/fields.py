@@ -68,4 +68,4 @@ def tags(body: Mapping[str, Any]) -> list[Error]:
     """Return errors of the field ``tags``: a list of short texts."""
     given = body.get("tags", [])
     fine = isinstance(given, list) and all(isinstance(tag, str) and 0 < len(tag) <= 50 for tag in given)
-    return [] if fine else [error("tags", "tags must be a list of texts of 1 to 50 characters.")]
+    return [] if fine else [error("tags", "tags are a list of texts, each of 1 to 50 characters.")]

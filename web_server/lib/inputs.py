@@ -36,9 +36,8 @@ def number(
 ) -> forms.Field:
     """Return a field for a number in ``unit``; decimals with point."""
     kind: type[forms.Field] = forms.IntegerField if whole else forms.FloatField
-    field = kind(
-        label=label, required=required, help_text=hint, widget=forms.TextInput(attrs={"inputmode": "decimal"})
-    )
+    attrs = {"inputmode": "numeric" if whole else "decimal"}
+    field = kind(label=label, required=required, help_text=hint, widget=forms.TextInput(attrs=attrs))
     field.unit = unit  # type: ignore[attr-defined]
     return field
 

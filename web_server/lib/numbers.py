@@ -76,7 +76,8 @@ def duration(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds):
         return MISSING
     if abs(seconds) < 10 and seconds != round(seconds):
-        return f"{seconds:.1f} s"
+        # A clock 0.02 s behind is "0.0 s" off, not "-0.0 s".
+        return f"{round(seconds, 1) + 0.0:.1f} s".replace("-", MINUS)
     left = round(abs(seconds))
     parts = []
     for size, word in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):

@@ -124,10 +124,10 @@ class CycleRow(models.Model):
 
     @property
     def coulombic_efficiency(self) -> float | None:
-        """Charge out over charge in."""
-        return self.charge_out_ah / self.charge_in_ah if self.charge_in_ah else None
+        """Charge out over charge in; None while one of them is missing, which is no efficiency of 0."""
+        return self.charge_out_ah / self.charge_in_ah if self.charge_in_ah and self.charge_out_ah else None
 
     @property
     def energy_efficiency(self) -> float | None:
-        """Energy out over energy in."""
-        return self.energy_out_wh / self.energy_in_wh if self.energy_in_wh else None
+        """Energy out over energy in; None while one of them is missing."""
+        return self.energy_out_wh / self.energy_in_wh if self.energy_in_wh and self.energy_out_wh else None

@@ -5,8 +5,9 @@ import * as copying from "./copying.js";
 import * as drafts from "./drafts.js";
 import * as glance from "./glance.js";
 import * as tables from "./tables.js";
+import * as typing from "./typing.js";
 
-for (const part of [asking, clock, copying, drafts, glance, tables]) part.start();
+for (const part of [asking, clock, copying, drafts, glance, tables, typing]) part.start();
 
 // The thin bar while something loads; the old picture stays (ui.md "Charts").
 const loading = document.getElementById("loading");

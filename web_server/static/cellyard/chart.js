@@ -60,7 +60,8 @@ export class Chart {
     this.box.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }
 
-  size() { return { width: this.box.clientWidth, height: this.box.clientHeight - 34 }; }
+  // The box grows with a legend of more lines (a phone); the picture keeps its height.
+  size() { return { width: this.box.clientWidth, height: parseFloat(getComputedStyle(this.box).minHeight) - 34 }; }
 
   // The newest moment known, in seconds since the experiment began.
   get end() { return this.columns?.elapsed_s.at(-1) ?? 0; }

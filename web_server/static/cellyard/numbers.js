@@ -41,7 +41,7 @@ export function setting(value, unit = "") {
 
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return MISSING;
-  if (Math.abs(seconds) < 10 && seconds !== Math.round(seconds)) return `${seconds.toFixed(1).replace("-", MINUS)} s`;
+  if (Math.abs(seconds) < 10 && seconds !== Math.round(seconds)) return `${(Math.round(seconds * 10) / 10 + 0).toFixed(1).replace("-", MINUS)} s`;
   let left = Math.round(Math.abs(seconds));
   const parts = [];
   for (const [size, word] of [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]]) {
