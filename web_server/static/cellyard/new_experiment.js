@@ -5,17 +5,32 @@ const form = document.getElementById("filing");
 const written = document.getElementById("written-here");
 const says = document.getElementById("filing-says");
 const chosen = (name) => form.querySelector(`input[name=${name}]:checked`);
+const CHOICES = ["battery", "station", "profile"];
 let asked = "";
+// What the person chose last: an answer that was asked for earlier must not undo it.
+const kept = {};
+
+function keep() {
+  for (const name of CHOICES) kept[name] = chosen(name)?.value ?? "";
+  if (form.elements.load) kept.load = form.elements.load.checked;
+}
+
+function restore() {
+  for (const name of CHOICES) {
+    const choice = [...form.querySelectorAll(`input[name=${name}]`)].find((input) => input.value === kept[name]);
+    if (choice && !choice.disabled) choice.checked = true;
+  }
+  if (kept.load && form.elements.load) form.elements.load.checked = true;
+}
 
 async function refit() {
   const query = new URLSearchParams();
-  for (const name of ["battery", "station", "profile"]) query.set(name, chosen(name)?.value ?? "");
-  const load = form.elements.load?.checked;
+  for (const name of CHOICES) query.set(name, chosen(name)?.value ?? "");
   const key = `${query.get("battery")} ${query.get("station")}`;
   if (key === asked) return;
   asked = key;
   await htmx.ajax("GET", `${form.dataset.fits}?${query}`, { swap: "none" });
-  if (load && form.elements.load) form.elements.load.checked = true;
+  restore();
   reveal();
   document.querySelector("[data-editor]")?.editor?.check();
 }
@@ -28,7 +43,7 @@ function reveal() {
     written.hidden = !writing;
     if (writing) written.querySelector("[data-editor]").dispatchEvent(new Event("show"));
   }
-  const left = ["battery", "station", "profile"].filter((name) => !chosen(name));
+  const left = CHOICES.filter((name) => !chosen(name));
   says.textContent = left.length ? `Still to choose: ${left.join(", ")}.` : "";
 }
 
@@ -40,6 +55,7 @@ for (const field of document.querySelectorAll("[data-find]")) {
   });
   field.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
 }
-form.addEventListener("input", () => { reveal(); refit(); });
+form.addEventListener("input", () => { keep(); reveal(); refit(); });
+keep();
 reveal();
 asked = `${chosen("battery")?.value ?? ""} ${chosen("station")?.value ?? ""}`;
