@@ -87,21 +87,25 @@ class Cellyard:
 
     def start(self) -> None:
         """Start everything; return when the unit is online with its devices reported."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        if self.own_database is not None:
-            self.own_database.start()
-            self.own_database.create("cellyard")
+        self.prepare()
         self.broker.start()
-        self.network.start()
-        self.simulators.start()
-        self.manage("prepare", *(["--enrol-token"] if self.with_token else []))
         self.manager.start()
         self.web.start()
-        self.write_unit_file()
         self.unit.start()
         self.wait_for_site()
         if self.with_token:
             self.wait_for_unit()
+
+    def prepare(self) -> None:
+        """Start what is not ours but the broker (database, network, supplies), and write what ours reads."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        if self.own_database is not None:
+            self.own_database.start()
+            self.own_database.create("cellyard")
+        self.network.start()
+        self.simulators.start()
+        self.manage("prepare", *(["--enrol-token"] if self.with_token else []))
+        self.write_unit_file()
 
     def stop(self) -> None:
         """End everything; safe twice."""
