@@ -21,7 +21,7 @@ def text(agent: Agent) -> str:
     ]
     if session is not None:
         lines += [
-            _line("cellyard_unit_messages_dropped_total", session.link.dropped),
+            _line("cellyard_unit_messages_dropped_total", session.link.dropped + session.dropped),
             _line("cellyard_unit_messages_malformed_total", session.malformed + session.commands.malformed),
             _line("cellyard_unit_batches_published_total", session.delivery.published),
         ]

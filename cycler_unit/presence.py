@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -16,6 +17,8 @@ from cycler_unit.spool import Spool
 from mqtt_link import Link, Will
 from wire import codec, topics
 from wire.messages import DeviceReport, Heartbeat, Presence, StationBeat
+
+logger = logging.getLogger("cycler_unit.presence")
 
 # wire.md. A state change is told at once, but no more often than this.
 PERIOD_S, SOONEST_S = 5.0, 0.1
@@ -78,11 +81,12 @@ class Pulse(threading.Thread):
         spool: Spool,
         beats: Callable[[], list[StationBeat]],
         folder: Path,
+        malformed: Callable[[], int] = lambda: 0,
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._link, self._here, self._clock, self._spool = link, here, clock, spool
         self._topic = topics.unit(prefix, unit, "heartbeat")
-        self._beats, self._folder = beats, folder
+        self._beats, self._folder, self._malformed = beats, folder, malformed
         self._began = time.monotonic()
         self._arrived_s = self._began
         self._wake = threading.Event()
@@ -109,7 +113,11 @@ class Pulse(threading.Thread):
         while not self._stopping:
             self._wake.clear()
             if self._link.connected and self._here.connection:
-                self.beat()
+                try:
+                    self.beat()
+                except Exception:
+                    # The one broad except of this thread: a silent unit would count as lost.
+                    logger.exception("event=heartbeat_failed")
             # What changes meanwhile is told after this, in one heartbeat.
             time.sleep(SOONEST_S)
             self._wake.wait(self._period_s() - SOONEST_S)
@@ -136,7 +144,7 @@ class Pulse(threading.Thread):
             rejected_batches=self._spool.rejected_batches,
             stations=self._beats(),
             connection=self._here.connection,
-            dropped_messages=self._link.dropped,
+            dropped_messages=self._link.dropped + self._malformed(),
         )
 
 

@@ -42,7 +42,9 @@ class Session:
         self._prefix, self._spool, self._devices = prefix, spool, devices
         self.here = Here(prefix, unit)
         self.link = make_link(self.here)
-        self.pulse = Pulse(self.link, prefix, unit, self.here, clock, spool, beats, folder)
+        self.pulse = Pulse(
+            self.link, prefix, unit, self.here, clock, spool, beats, folder, lambda: self.dropped
+        )
         self.delivery = Delivery(spool, self.link, prefix, unit)
         reader = SpoolReader(spool.path)
         self.commands = Commands(
@@ -54,6 +56,11 @@ class Session:
         """Monotonic time of the last connect."""
         self.gone_at = time.monotonic()
         """Monotonic time at which the connection was lost last, or of the first attempt."""
+
+    @property
+    def dropped(self) -> int:
+        """Return how many messages were dropped because they were none."""
+        return self.malformed + self.commands.malformed
 
     def start(self) -> None:
         """Connect, and go on for ever."""

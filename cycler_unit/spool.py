@@ -27,6 +27,8 @@ logger = logging.getLogger("cycler_unit.spool")
 PERIOD_S, ROWS_MAX = 0.25, 500
 # Rows that may wait for a disk that hangs: 25 s of eight stations at 100 Hz.
 QUEUE_MAX = 20_000
+# And so long: beyond it a kill would lose more than a test can do without, also of one row a second.
+WAIT_MAX_S = 120.0
 # Answered commands and ended experiments are remembered this long.
 KEEP_S = 30 * 86400.0
 
@@ -104,6 +106,7 @@ class Spool:
         self.on_commit: Callable[[], None] = lambda: None
         self._queue: queue.SimpleQueue[Entry | Work | threading.Event | None] = queue.SimpleQueue()
         self._waiting_rows = 0
+        self._waiting_since_s = 0.0
         self._change = _Change()
         self._committed_s = 0.0
         self._force = threading.Event()
@@ -166,8 +169,12 @@ class Spool:
         Raises :class:`SpoolFull` when rows have been waiting for a hanging disk for too long; events
         and checkpoints are always taken.
         """
-        if entry.rows and self._waiting_rows >= QUEUE_MAX:
-            raise SpoolFull(self.failing or "the disk does not answer")
+        if entry.rows and self._waiting_rows:
+            waited_s = time.monotonic() - self._waiting_since_s
+            if self._waiting_rows >= QUEUE_MAX or waited_s > WAIT_MAX_S:
+                raise SpoolFull(self.failing or "the disk does not answer")
+        elif entry.rows:
+            self._waiting_since_s = time.monotonic()
         self._waiting_rows += len(entry.rows)
         self._queue.put(entry)
         if force or self._waiting_rows >= ROWS_MAX:
@@ -308,7 +315,7 @@ class Spool:
         if self.failing:
             logger.warning("event=spool_recovered")
         self.failing = None
-        self._committed_s = time.monotonic()
+        self._committed_s = self._waiting_since_s = time.monotonic()
         entries = [item for item in batch if isinstance(item, Entry)]
         self._waiting_rows -= sum(len(entry.rows) for entry in entries)
         self.pending_rows += change.rows + sum(len(entry.rows) for entry in entries)

@@ -60,3 +60,24 @@ def test_a_new_connection_beats_faster_until_a_manager_has_answered(wire: Wire, 
     answered_s, before = time.monotonic(), len(wire.beats)
     until(lambda: len(wire.beats) >= before + 2, 10, "two more")
     assert time.monotonic() - answered_s > 1.4
+
+
+def test_a_heartbeat_counts_what_was_no_message(tmp_path: Path, clock: ServerClock) -> None:
+    here, spool = Here("cellyard/v1", "u1"), Spool(tmp_path / "spool.sqlite3")
+    wire = Wire()
+    wire.dropped = 1
+    pulse = Pulse(wire, "cellyard/v1", "u1", here, clock, spool, list, tmp_path, lambda: 2)  # type: ignore[arg-type]
+    assert pulse.message().dropped_messages == 3
+
+
+def test_a_heartbeat_that_fails_is_not_the_last_one(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(_path: Path) -> None:
+        raise OSError("the state folder is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(presence.shutil, "disk_usage", gone)
+        until(lambda: "heartbeat_failed" in caplog.text, 5, "a failed heartbeat")
+    before = len(wire.beats)
+    until(lambda: len(wire.beats) > before, 5, "another one")

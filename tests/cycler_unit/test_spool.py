@@ -161,6 +161,27 @@ def test_when_memory_is_full_too_rows_are_refused_but_events_are_not(
     assert waiting(spool.path) == (10, 1)
 
 
+def test_a_disk_that_takes_nothing_for_too_long_refuses_rows_however_few(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAIT_MAX_S", 0.3)
+    spool.commit(5.0)
+    spool.do(lambda db: db.execute("PRAGMA max_page_count = 1"))  # SQLite's own full disk
+    spool.commit(5.0)
+    big = "x" * 100_000
+    began_s = time.monotonic()
+
+    def refused() -> bool:
+        try:
+            spool.put(Entry(experiment="e1", rows=[[1, big]]), force=True)
+        except SpoolFull as full:
+            return "full" in str(full)
+        return False
+
+    until(refused, 10, "rows are refused")
+    assert time.monotonic() - began_s > 0.3
+
+
 def test_a_failing_transaction_is_tried_again_whole(spool: Spool) -> None:
     spool.commit(5.0)
     fail = {"left": 2}

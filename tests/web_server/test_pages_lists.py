@@ -6,6 +6,7 @@ import pytest
 
 from tests.web_server import factories, pages_lab
 from web_server.cells.models import Battery
+from web_server.lab.models import Unit
 from web_server.lib import cursor
 
 
@@ -85,6 +86,14 @@ def test_the_monitor_puts_trouble_first_with_its_button(lab, client):
 def test_the_running_step_is_marked(lab, client):
     page = client.get(f"/experiments/{lab.experiment.uuid}/").content.decode()
     assert re.search(r'data-step="1"\s+class="current" aria-current="step"', page)
+
+
+@pytest.mark.parametrize(("skew_s", "flagged"), [(1.9, False), (2.1, True), (-90.0, True), (None, False)])
+def test_a_units_clock_is_flagged_when_it_is_more_than_2_s_off(skew_s, flagged, lab, client):
+    Unit.objects.filter(pk=lab.unit.pk).update(clock_skew_s=skew_s)
+    page = client.get(f"/units/{lab.unit.uuid}/").content.decode()
+    clock = page[page.index("<dt>Clock</dt>") : page.index("<dt>Served by</dt>")]
+    assert ("state-unwell" in clock) is flagged
 
 
 def test_a_missing_value_is_a_dash_with_its_reason(lab, client):

@@ -19,7 +19,6 @@ from web_server.lib.numbers import duration
 MANAGER_AGE_S = 15
 # A command waits longer than this only when no manager takes it.
 OUTBOX_AGE_S = 10
-SKEW_S = 2.0
 DISK_BYTES = 1_000_000_000
 
 
@@ -97,8 +96,8 @@ def _units() -> list[Finding]:
         wrong = []
         if not unit.online:
             wrong.append("offline")
-        if unit.clock_skew_s is not None and abs(unit.clock_skew_s) > SKEW_S:
-            wrong.append(f"its clock is {duration(abs(unit.clock_skew_s))} off")
+        if unit.clock_is_off:
+            wrong.append(f"its clock is {duration(abs(unit.clock_skew_s or 0.0))} off")
         if unit.rejected_batches:
             wrong.append(f"{unit.rejected_batches} batches were rejected")
         if unit.disk_free_bytes is not None and unit.disk_free_bytes < DISK_BYTES:

@@ -60,6 +60,10 @@ class DeviceModel(Entity):
         return [measure["name"] for measure in self.measures]
 
 
+# wire.md: a larger difference of the clocks is flagged.
+SKEW_S = 2.0
+
+
 class Unit(Entity):
     """A cycler computer running the agent."""
 
@@ -101,6 +105,11 @@ class Unit(Entity):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def clock_is_off(self) -> bool:
+        """Whether its clock differs from the server's by more than wire.md lets pass."""
+        return self.clock_skew_s is not None and abs(self.clock_skew_s) > SKEW_S
 
     @property
     def status(self) -> str:
