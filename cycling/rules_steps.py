@@ -25,6 +25,20 @@ from cycling.steps import (
 )
 
 
+# What only a step with a set point or a rest of its own can have; groups and notes have none of it.
+OF_STEPS_THAT_RUN = (
+    "end",
+    "record",
+    "safety",
+    "store",
+    "outputs",
+    "dcir_at_s",
+    "rate_of",
+    "soc_after",
+    "temperature_c",
+)
+
+
 def check(known: Known, here: Numbered) -> None:
     """Note everything that is wrong with the step's own fields."""
     step = here.step
@@ -66,17 +80,7 @@ def _group(known: Known, here: Numbered, group: Group) -> None:
         known.error(here, "count", f"A group runs at least once: count {group.count} must be 1 or more.")
     if not group.steps:
         known.error(here, "steps", "The group is empty: put steps in it or take it out.")
-    for name in (
-        "end",
-        "record",
-        "safety",
-        "store",
-        "outputs",
-        "dcir_at_s",
-        "rate_of",
-        "soc_after",
-        "temperature_c",
-    ):
+    for name in OF_STEPS_THAT_RUN:
         if getattr(group, name):
             known.error(here, name, f"A group has no {name}: give it to the steps inside.")
     if group.is_cycle:
@@ -92,17 +96,7 @@ def _group(known: Known, here: Numbered, group: Group) -> None:
 
 
 def _note(known: Known, here: Numbered, note: Note) -> None:
-    for name in (
-        "end",
-        "record",
-        "safety",
-        "store",
-        "outputs",
-        "dcir_at_s",
-        "rate_of",
-        "soc_after",
-        "temperature_c",
-    ):
+    for name in OF_STEPS_THAT_RUN:
         if getattr(note, name):
             known.error(here, name, f"A note ends at once and has no {name}: take it out.")
 

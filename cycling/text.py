@@ -43,7 +43,8 @@ def parse(text: str, name: str) -> tuple[Profile | None, list[Problem]]:
     problems: list[Problem] = []
     filled: list[str] = []
     compliance_a: float | None = None
-    for line, raw in enumerate(text.splitlines(), start=1):
+    # Some editors begin a file with a byte order mark.
+    for line, raw in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         words = raw.split("#", 1)[0].strip()
         if not words:
             continue

@@ -42,6 +42,11 @@ def test_blanks_case_empty_lines_and_comments_do_not_matter() -> None:
     assert len(wanted.steps) == 2
 
 
+def test_a_byte_order_mark_does_not_matter() -> None:
+    wanted, problems = parse("\ufeffWAIT, 60", "x")
+    assert (problems, wanted is not None) == ([], True)
+
+
 def test_a_cv_without_a_cc_is_bounded_by_the_envelope_and_says_so() -> None:
     wanted, _ = parse("CV, 4.0, CURRENT, 0.05", "x")
     assert wanted is not None
