@@ -24,7 +24,6 @@ from cycling.steps import (
     WaitFor,
 )
 
-
 # What only a step with a set point or a rest of its own can have; groups and notes have none of it.
 OF_STEPS_THAT_RUN = (
     "end",
