@@ -25,8 +25,13 @@ class _Worker(UvicornWorker):
 
 wsgi_app = "web_server.asgi:application"
 worker_class = _Worker
-bind = f"{_env.str('CELLYARD_BIND', '127.0.0.1')}:{_env.int('CELLYARD_WEB_PORT', 8000)}"
-workers = _env.int("CELLYARD_WEB_WORKERS", 1)
+try:
+    bind = f"{_env.str('CELLYARD_BIND', '127.0.0.1')}:{_env.int('CELLYARD_WEB_PORT', 8000)}"
+    workers = _env.int("CELLYARD_WEB_WORKERS", 1)
+    # Its lines look like those of all other processes; requests are logged by the proxy in front.
+    logconfig_dict = logs.config(_env.str("CELLYARD_LOG", "INFO"), _env.str("CELLYARD_LOG_FORMAT", "text"))
+except ValueError as error:
+    sys.exit(f"gunicorn: {error}")
 # An open event stream never ends by itself; a stop must not wait for it longer than this.
 graceful_timeout = 3
 # A worker that answers nothing for this long is replaced.
@@ -34,8 +39,6 @@ timeout = 60
 # Whoever ends TLS in a proxy names its address, so that it is believed about the client's.
 forwarded_allow_ips = _env.str("CELLYARD_PROXY", "127.0.0.1")
 proc_name = "cellyard-web"
-# Its lines look like those of all other processes; requests are logged by the proxy in front.
-logconfig_dict = logs.config(_env.str("CELLYARD_LOG", "INFO"), _env.str("CELLYARD_LOG_FORMAT", "text"))
 logconfig_dict["loggers"].update(
     {
         "gunicorn.error": {"handlers": ["stream"], "level": "INFO", "propagate": False},

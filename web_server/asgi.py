@@ -1,9 +1,12 @@
 """Entry point of gunicorn: the site as an ASGI application."""
 
 import os
+import sys
+import warnings
 
 import django
 from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -28,5 +31,12 @@ class OneHop(ASGIHandler):
         return await sync_to_async(self.get_response, thread_sensitive=True)(request)
 
 
-django.setup(set_prefix=False)
+# WhiteNoise hands out files as plain iterators; read whole, the largest is some 500 kB.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
+try:
+    django.setup(set_prefix=False)
+except (ImproperlyConfigured, ValueError) as error:
+    print(f"web_server: {error}", file=sys.stderr)
+    # gunicorn's "the application cannot be loaded": the master ends too instead of trying again for ever.
+    raise SystemExit(4) from None
 application = OneHop()

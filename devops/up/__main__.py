@@ -29,8 +29,12 @@ def main() -> int:
         settings = load()
     except BadSetting as error:
         return refuse(str(error))
-    settings.run_dir.mkdir(parents=True, exist_ok=True)
-    settings.run_dir.chmod(0o700)
+    try:
+        # The database with its password hashes lies there: nobody else looks in.
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.run_dir.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        return refuse(f"CELLYARD_STATE_DIR: {error.filename} cannot be used: {error.strerror}.")
     lock = Lock(settings.run_dir / "up.lock")
     try:
         lock.take(settings.web_address)

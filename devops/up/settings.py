@@ -9,6 +9,8 @@ from pathlib import Path
 from dotenv import load_dotenv
 from environs import EnvError, FileAwareEnv
 
+from mqtt_link import Address, BadAddress
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -59,11 +61,20 @@ def load(dotenv_file: Path = ROOT / ".env") -> Settings:
             bind=env.str("CELLYARD_BIND", "127.0.0.1"),
             web_port=_port("CELLYARD_WEB_PORT", 8000),
             mqtt_port=_port("CELLYARD_MQTT_PORT", 1883),
-            mqtt_url=env.str("CELLYARD_MQTT_URL", "") or None,
+            mqtt_url=_broker(env.str("CELLYARD_MQTT_URL", "")),
             mqtt_ca=env.str("CELLYARD_MQTT_CA", "") or None,
         )
     except (EnvError, OSError, ValueError) as error:
         raise BadSetting(str(error)) from None
+
+
+def _broker(url: str) -> str | None:
+    try:
+        if url:
+            Address.parse(url)
+    except BadAddress as error:
+        raise BadSetting(f"CELLYARD_MQTT_URL: {error}") from None
+    return url or None
 
 
 def _port(name: str, default: int) -> int:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from devops.up import bench, ports
+from devops.up.__main__ import main
 from devops.up.cells import Cells
 from devops.up.lock import Held, Lock
 from devops.up.logs import Prefixed
@@ -55,6 +56,19 @@ def test_a_port_that_is_none_is_refused_by_its_name(monkeypatch, text):
     monkeypatch.setenv("CELLYARD_MQTT_PORT", text)
     with pytest.raises(BadSetting, match=r"CELLYARD_MQTT_PORT is .* from 1 to 65535"):
         load()
+
+
+def test_a_broker_address_that_is_none_is_refused_by_its_name(monkeypatch):
+    monkeypatch.setenv("CELLYARD_MQTT_URL", "http://broker")
+    with pytest.raises(BadSetting, match=r"CELLYARD_MQTT_URL: .*mqtt://"):
+        load()
+
+
+def test_a_state_folder_that_cannot_be_one_is_refused_by_its_name(monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CELLYARD_STATE_DIR", str(tmp_path / "file"))
+    assert main() == 1
+    assert "CELLYARD_STATE_DIR" in capsys.readouterr().err
 
 
 def test_the_env_file_counts_where_the_environment_says_nothing(monkeypatch, tmp_path):

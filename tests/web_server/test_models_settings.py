@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -151,3 +152,36 @@ def test_a_wrong_setting_stops_the_start_with_its_name(
     told = _run("", CELLYARD_STATE_DIR=str(tmp_path), **{name: given})
     assert told.returncode != 0
     assert said in told.stderr
+
+
+WRONG = {
+    "CELLYARD_LOG": "LOUD",
+    "CELLYARD_LOG_FORMAT": "xml",
+    "CELLYARD_WEB_PORT": "eighty",
+    "CELLYARD_DATABASE_URL": "nonsense",
+}
+
+
+@pytest.mark.parametrize("command", [["manage.py", "check"], ["-m", "gunicorn"]], ids=["manage", "gunicorn"])
+@pytest.mark.parametrize(("name", "text"), WRONG.items())
+def test_a_wrong_setting_stops_each_start_with_its_name_and_no_traceback(
+    command: list[str], name: str, text: str, tmp_path: Path
+) -> None:
+    given = {"PATH": os.environ["PATH"], "CELLYARD_STATE_DIR": str(tmp_path), name: text}
+    if name != "CELLYARD_WEB_PORT":
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            given["CELLYARD_WEB_PORT"] = str(probe.getsockname()[1])
+    run = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = run.stdout + run.stderr
+    assert run.returncode != 0
+    assert name in said
+    assert "Traceback" not in said

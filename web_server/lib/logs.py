@@ -19,7 +19,7 @@ _STANDARD = set(vars(logging.makeLogRecord({}))) | {
 
 
 class BadLogSetting(ValueError):
-    """``CELLYARD_LOG`` names no known level."""
+    """``CELLYARD_LOG`` names no known level, or ``CELLYARD_LOG_FORMAT`` no known form."""
 
 
 def parse_levels(setting: str) -> tuple[str, dict[str, str]]:
@@ -85,7 +85,13 @@ class Json(logging.Formatter):
 
 
 def config(setting: str, form: str) -> dict[str, Any]:
-    """Return Django's ``LOGGING`` for ``CELLYARD_LOG`` and ``CELLYARD_LOG_FORMAT``."""
+    """Return Django's ``LOGGING`` for ``CELLYARD_LOG`` and ``CELLYARD_LOG_FORMAT``.
+
+    Raises:
+        BadLogSetting: one of them is not allowed.
+    """
+    if form not in ("text", "json"):
+        raise BadLogSetting(f"CELLYARD_LOG_FORMAT is {form!r}; use one of text, json")
     root, named = parse_levels(setting)
     loggers: dict[str, dict[str, Any]] = {name: {"level": level} for name, level in named.items()}
     # Django's own handlers would print every line a second time.
