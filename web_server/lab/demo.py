@@ -52,7 +52,10 @@ def profile_body() -> dict[str, Any]:
         "label": "charge",
         "current_a": 0.5,
         "voltage_v": 3.85,
-        "end": [{"quantity": "current_abs_a", "op": "below", "value": 0.25}, {"quantity": "time_s", "value": 18}],
+        "end": [
+            {"quantity": "current_abs_a", "op": "below", "value": 0.25},
+            {"quantity": "time_s", "value": 18},
+        ],
     }
     discharge = {
         "kind": "cc",

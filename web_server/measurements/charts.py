@@ -278,7 +278,8 @@ def _draw(atoms: Iterable[Atom | None]) -> Columns:
     for index, atom in enumerate(drawn):
         if atom is None:
             before, after = drawn[index - 1], drawn[index + 1]
-            assert before is not None and after is not None
+            assert before is not None
+            assert after is not None
             _append(columns, names, None, before.elapsed_last_s / 2 + after.elapsed_first_s / 2, {})
             continue
         low_first = {n: e[1] <= e[3] for n, e in atom.extremes.items()}
