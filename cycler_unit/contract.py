@@ -12,7 +12,7 @@ from cycler_unit.drivers.base import Protections
 from cycling import check, envelope
 from cycling.envelope import DeviceLimits, Envelope, EnvelopeError, Limit
 from cycling.limits import find
-from cycling.steps import AnyStep, Group, Profile
+from cycling.steps import AnyStep, Group, Profile, WaitFor
 from wire.messages import ExperimentStart
 
 
@@ -86,6 +86,8 @@ def _outputs(steps: Sequence[AnyStep]) -> set[str]:
     found: set[str] = set()
     for step in steps:
         found |= set(step.outputs)
+        if step.temperature_c is not None and not isinstance(step, WaitFor):
+            found.add("temperature_c")  # a chamber's set point
         if isinstance(step, Group):
             found |= _outputs(step.steps)
     return found

@@ -80,7 +80,7 @@ def _group(known: Known, here: Numbered, group: Group) -> None:
     if not group.steps:
         known.error(here, "steps", "The group is empty: put steps in it or take it out.")
     for name in OF_STEPS_THAT_RUN:
-        if getattr(group, name):
+        if getattr(group, name) not in (None, [], {}):
             known.error(here, name, f"A group has no {name}: give it to the steps inside.")
     if group.is_cycle:
         for outer in known.ancestors(here):
@@ -96,7 +96,7 @@ def _group(known: Known, here: Numbered, group: Group) -> None:
 
 def _note(known: Known, here: Numbered, note: Note) -> None:
     for name in OF_STEPS_THAT_RUN:
-        if getattr(note, name):
+        if getattr(note, name) not in (None, [], {}):
             known.error(here, name, f"A note ends at once and has no {name}: take it out.")
 
 

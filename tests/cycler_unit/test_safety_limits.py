@@ -138,6 +138,14 @@ def test_a_profile_that_leaves_its_envelope_is_refused(bench: Bench) -> None:
     assert "step 1" in answered.reason
 
 
+@pytest.mark.parametrize("sets", [{"outputs": {"pump": 1.0}}, {"temperature_c": 30.0}])
+def test_an_output_that_nobody_would_set_is_refused(bench: Bench, sets: dict[str, Any]) -> None:
+    message = start_message(bench.configure.station, profile({**REST, **sets}))
+    answered = bench.ask("start", message)
+    assert answered.outcome == "refused"
+    assert "does not have" in (answered.reason or "")
+
+
 def test_a_late_trip_that_a_manager_allowed_is_not_refused_again(bench: Bench) -> None:
     message = start_message(bench.configure.station, profile(REST, safety={"delay_s": 5.0}))
     assert bench.ask("start", message).outcome == "done"

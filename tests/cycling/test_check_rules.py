@@ -138,6 +138,7 @@ STEPS: list[tuple[dict[str, Any], str]] = [
     (group(0, rest(1)), "at least once"),
     (group(1), "is empty"),
     (group(1, rest(1), end=[time_end(5)]), "A group has no end"),
+    (group(1, rest(1), temperature_c=0), "A group has no temperature_c"),
     ({"kind": "note", "text": "x", "end": [time_end(5)]}, "has no end"),
 ]
 

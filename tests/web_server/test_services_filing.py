@@ -95,6 +95,21 @@ def test_a_profile_that_leaves_the_limits_is_refused_with_step_and_limit(small_l
     assert "1" in error["message"]
 
 
+@pytest.mark.parametrize("sets", [{"outputs": {"pump": 1}}, {"temperature_c": 30}, {"temperature_c": 0}])
+def test_an_output_that_no_unit_can_set_is_refused(
+    small_lab: SimpleNamespace, manager: Person, sets: dict[str, Any]
+) -> None:
+    outputs = [{"name": "pump"}, {"name": "temperature_c"}]
+    lab.compose_station(manager, station=small_lab.station, outputs=outputs)
+    body = factories.profile_body("pumped")
+    body["steps"][0] |= sets
+    with pytest.raises(Refused) as refused:
+        _file(small_lab, profile=profiles.save(None, **body))
+    [error] = refused.value.errors
+    assert (error["step"], error["label"], error["field"]) == (1, "charge", next(iter(sets)))
+    assert "cannot set outputs yet" in error["message"]
+
+
 def test_crossed_limits_are_named(small_lab: SimpleNamespace, manager: Person) -> None:
     lab.compose_station(manager, station=small_lab.station, limits={"voltage_max_v": 2.9})
     message = _errors(small_lab)["envelope"]

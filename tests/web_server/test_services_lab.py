@@ -187,6 +187,13 @@ def test_a_station_needs_something_that_drives(manager: Person) -> None:
         services.compose_station(manager, **_body(unit, devices=[entry]))
 
 
+def test_one_device_drives_a_station(manager: Person) -> None:
+    unit = factories.make_unit()
+    both = [{"device": factories.make_device(unit, serial), "role": "power"} for serial in ("1", "2")]
+    with pytest.raises(Refused, match="two devices yet"):
+        services.compose_station(manager, **_body(unit, devices=both))
+
+
 def test_measures_are_named_by_the_station(manager: Person) -> None:
     unit = factories.make_unit()
     device = factories.make_device(unit)

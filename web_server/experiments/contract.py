@@ -14,7 +14,8 @@ import msgspec
 
 from cycling import check, envelope
 from cycling.envelope import BatteryLimits, DeviceLimits, Envelope, EnvelopeError, StationLimits
-from cycling.steps import Capacity, Profile
+from cycling.numbering import number
+from cycling.steps import Capacity, Profile, WaitFor
 from web_server.cells.models import Battery
 from web_server.experiments.models import Experiment
 from web_server.lab import composition
@@ -81,7 +82,23 @@ def draw_up(
     if battery is None or own is None:
         return contract
     blind = [_unwatched(name) for name in envelope.unwatched(limits, own)]
-    return msgspec.structs.replace(contract, warnings=contract.warnings + blind)
+    return msgspec.structs.replace(
+        contract, errors=contract.errors + _not_yet(profile), warnings=contract.warnings + blind
+    )
+
+
+def _not_yet(profile: Profile) -> list[dict[str, Any]]:
+    """Return what a station may have and a profile may ask for, but no unit can do: it would refuse."""
+    text = "Units cannot set outputs yet (pump, relay, chamber): take {} out."
+    return [
+        as_error(
+            check.Problem(step=here.number, label=here.step.label, field=name, message=text.format(name))
+        )
+        for here in number(profile)
+        for name in ("outputs", "temperature_c")
+        # A wait only compares its temperature; 0 °C is one too.
+        if getattr(here.step, name) not in (None, {}) and not isinstance(here.step, WaitFor)
+    ]
 
 
 def _unwatched(name: str) -> dict[str, Any]:

@@ -82,8 +82,13 @@ def _devices(
             errors.append(fields.error("devices", f"Unknown role {entry['role']!r}; use one of {known}."))
         elif entry["role"] == "power" and entry["device"].model.role != "power":
             errors.append(fields.error("devices", f"{entry['device']} cannot drive a battery."))
-    if not any(entry["role"] == "power" for entry in entries):
+    driving = [entry for entry in entries if entry["role"] == "power"]
+    if not driving:
         errors.append(fields.error("devices", "A station needs a device with the role power."))
+    elif len(driving) > 1:
+        errors.append(
+            fields.error("devices", "Units cannot drive a battery with two devices yet; choose one.")
+        )
     return errors
 
 
