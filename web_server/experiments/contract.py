@@ -97,7 +97,8 @@ def _not_yet(profile: Profile) -> list[dict[str, Any]]:
         for here in number(profile)
         for name in ("outputs", "temperature_c")
         # A wait only compares its temperature; 0 °C is one too.
-        if getattr(here.step, name) not in (None, {}) and not isinstance(here.step, WaitFor)
+        if getattr(here.step, name) not in (None, {})
+        if name == "outputs" or not isinstance(here.step, WaitFor)
     ]
 
 
