@@ -39,6 +39,8 @@ logger = logging.getLogger("mn_manager.loop")
 BURST_S = 0.05
 # Waits between attempts on a missing database.
 AGAIN_FIRST_S, AGAIN_LONGEST_S = 0.1, 2.0
+# SQLite waits 20 s for a lock; who waits for a page by then wants to know why.
+LONG_S = 5.0
 # A message that fails this often while the database answers other questions is given up.
 ATTEMPTS_MAX = 5
 # An experiment that came back to the queue is not sent to the same station again before this.
@@ -152,7 +154,9 @@ class Manager:
         if self._attempts >= ATTEMPTS_MAX and self._database_answers():
             self._give_up(f"cannot be stored: {error}")
             return
-        if self._away_since_s is None and self._failures > 1:
+        # One failure may be a connection that broke; one that took long, a lock that nobody lets go of, is said.
+        took_s = time.monotonic() - self.turned_s
+        if self._away_since_s is None and (self._failures > 1 or took_s > LONG_S):
             self._away_since_s = time.monotonic()
             self.database_up = False
             logger.warning("event=database_away reason='%s'", " ".join(str(error).split())[:300])
