@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('experiments', '0001_initial'),
+        ("experiments", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='experiment',
-            name='rest_voltage_confirmed',
+            model_name="experiment",
+            name="rest_voltage_confirmed",
             field=models.BooleanField(default=False),
         ),
     ]
