@@ -89,6 +89,9 @@ def test_a_first_test_by_the_pages(page: Page, lab: Cellyard, tmp_path: Path):
     page.get_by_role("button", name="Skip step").click()
     status(page, "finished")
     expect(page.locator("#run [data-count]")).to_have_count(3)
+    expect(page.locator("#run [data-count='2']")).to_contain_text("skipped by")
+    expect(page.locator("#about")).to_contain_text(re.compile(r"Ended\s*now"))
+    expect(page.locator("#glance")).to_contain_text("nothing is running")
     expect(page.locator("#events")).to_contain_text("paused")
 
     with page.expect_download() as downloading:

@@ -48,8 +48,8 @@ def first_line(experiment: Experiment, last_status: Event | None = None) -> Line
         case Status.PAUSED:
             return Line(last_status.text if last_status else "paused; output off", "warning")
         case Status.ERROR:
-            return Line(_why(experiment), "error", numbers_of(experiment.end_reason))
-    return Line(_why(experiment), "info", numbers_of(experiment.end_reason))
+            return Line(_why(experiment), "error", _numbers(experiment))
+    return Line(_why(experiment), "info", _numbers(experiment))
 
 
 def _starting(experiment: Experiment) -> str:
@@ -63,6 +63,12 @@ def _starting(experiment: Experiment) -> str:
 def _why(experiment: Experiment) -> str:
     reason = experiment.end_reason or {}
     return str(reason.get("text") or experiment.error or "no reason was recorded")
+
+
+def _numbers(experiment: Experiment) -> str:
+    """Return the numbers behind an end, unless the sentence says them already."""
+    numbers = numbers_of(experiment.end_reason)
+    return "" if numbers.partition(",")[0] in _why(experiment) else numbers
 
 
 def numbers_of(reason: dict[str, Any] | None) -> str:

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 
 from web_server.experiments import listing, saying, services
 from web_server.experiments.models import Event, Experiment
+from web_server.lab.glance import glance
 from web_server.lib import cursor
 from web_server.lib.errors import ServiceError
 from web_server.page import act, page, part
@@ -103,7 +104,8 @@ def _live(experiment: Experiment) -> dict[str, Any]:
     """Return what changes while an experiment runs."""
     events = listing.events(experiment)
     last_status = next((row for row in events if row.kind == Event.Kind.STATUS), None)
-    steps = numbered(definition_of(experiment.profile_version))
+    profile = definition_of(experiment.profile_version)
+    steps = numbered(profile)
     current = next((row for row in steps if row["number"] == experiment.step), None)
     return {
         "experiment": experiment,
@@ -116,23 +118,20 @@ def _live(experiment: Experiment) -> dict[str, Any]:
         "commands": listing.open_commands(experiment),
         "step_rows": listing.step_rows(experiment),
         "cycles": listing.cycles(experiment),
+        "record": experiment.record or msgspec.to_builtins(profile.record),
     }
 
 
 def experiment(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Show one run: live, history, steps, events, alarms, cycles."""
     shown = get_object_or_404(listing.one(uuid))
-    profile = definition_of(shown.profile_version)
-    record = msgspec.to_builtins(profile.record)
-    return page(
-        request, "experiments/experiment.html", SECTION, record=shown.record or record, **_live(shown)
-    )
+    return page(request, "experiments/experiment.html", SECTION, **_live(shown))
 
 
 def live(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Send the parts of the page that changed."""
     shown = get_object_or_404(listing.one(uuid))
-    return part(request, "experiments/live.html", oob=True, **_live(shown))
+    return part(request, "experiments/live.html", oob=True, glance=glance(), **_live(shown))
 
 
 def _control(request: HttpRequest, uuid: UUID, do: Any, said: str) -> HttpResponse:

@@ -8,8 +8,8 @@ let heard = Date.now();
 export function counts() {
   const told = line()?.querySelector("[data-alarms]")?.dataset;
   if (!told) return;
-  for (const badge of document.querySelectorAll("[data-count]")) {
-    const count = Number(told[badge.dataset.count] ?? 0);
+  for (const badge of document.querySelectorAll("[data-badge]")) {
+    const count = Number(told[badge.dataset.badge] ?? 0);
     badge.textContent = String(count);
     badge.hidden = count === 0;
   }
