@@ -9,7 +9,7 @@ from tests.stack.waiting import until
 
 def test_after_a_power_cut_the_output_is_off_and_a_person_decides(bench: Bench) -> None:
     lab = bench.lab
-    experiment = bench.run(15)
+    experiment = bench.run(8)
     for process in (lab.unit, lab.manager, lab.web):
         process.kill()
     lab.broker.kill()

@@ -14,7 +14,7 @@ def test_a_second_manager_takes_over_what_a_killed_one_leaves(bench: Bench) -> N
     second = Process(
         "manager 2", [sys.executable, "-m", "mn_manager"], bench.lab.folder / "manager2.log", bench.lab.env
     )
-    experiment = bench.run(35)
+    experiment = bench.run(26)
     second.start()
     try:
         second.says("event=broker_connected")

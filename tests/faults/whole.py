@@ -42,7 +42,8 @@ def check(api: Api, experiment: dict[str, Any]) -> None:
     assert told[0] == "queued"
     assert told[-1] == experiment["status"]
     for before, after in itertools.pairwise(told):
-        assert after in NEXT[before], told
+        # A unit that was restarted and takes its test up again by itself says once more that it runs.
+        assert after in NEXT[before] or before == after == "running", told
     counts = [row["step_count"] for row in api.all(f"experiments/{experiment['id']}/steps/")]
     assert counts == sorted(set(counts))
 
