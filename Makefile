@@ -48,7 +48,7 @@ bench: $(VENV)/.installed-dev ## measure command, live delay, start, memory and 
 	@$(BIN)/python -m tests.bench
 
 faults: $(VENV)/.installed-dev ## kill, cut and break parts of a running stack
-	@$(BIN)/python -m pytest tests/faults
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/faults
 
 docs: $(VENV)/.installed-dev ## write the generated files again: AsyncAPI, OpenAPI, SQL schema
 	@bash .ci/docs
