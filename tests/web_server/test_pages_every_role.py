@@ -61,6 +61,8 @@ def test_no_page_names_another_site(lab, administrator, client):
 
 def test_viewers_are_offered_no_button_that_would_be_refused(lab, viewer, client):
     client.force_login(viewer)
+    for address in ("/batteries/", "/batteries/?q=nothing", f"/batteries/{lab.free.uuid}/"):
+        assert "/new/" not in client.get(address).content.decode(), address
     for address in (
         "/",
         f"/experiments/{lab.experiment.uuid}/",
@@ -104,3 +106,7 @@ def test_the_page_of_a_mistake_of_cellyards_own_needs_nothing():
     from django.template.loader import render_to_string
 
     assert "Nothing that runs is touched by it" in render_to_string("500.html")
+
+
+def test_browsers_find_the_icon_where_they_look_by_themselves(client, db):
+    assert client.get("/favicon.ico")["Location"].endswith("cellyard/icon.svg")
