@@ -13,6 +13,7 @@ from tests.stack.waiting import free_port, until
 
 pytestmark = pytest.mark.stack
 PAGE = ROOT / "docs" / "api.md"
+README = ROOT / "README.md"
 
 
 @pytest.fixture
@@ -66,3 +67,20 @@ def test_every_command_of_the_walk_through_works(site, tmp_path):
     assert lines[0].startswith("seq,time_utc,elapsed_s")
     assert len(lines) > 5
     assert "seen enough" in run.stdout
+
+
+def test_the_commands_of_the_readme_work(site, tmp_path):
+    (block,) = [b for b in re.findall(r"^```\n(.*?)^```$", README.read_text(), re.S | re.M) if "curl" in b]
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "admin-password").write_text("seen by nobody else\n")
+    script = "set -euo pipefail\n" + block.replace("http://127.0.0.1:8000", site)
+    run = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert run.returncode == 0, run.stderr
+    assert '"results"' in run.stdout
