@@ -47,7 +47,7 @@ def measure(lab: Cellyard, parts: list[str], folder: Path) -> list[Figure]:
     figures: list[Figure] = []
     station = lab.station()
     if "idle" in parts:
-        say("idle: half a minute of watching a lab that waits")
+        say("idle: half a minute to settle, half a minute of watching")
         figures += idle.measure(lab)
     if "command" in parts:
         run = command.experiment(lab, station["id"])

@@ -15,10 +15,13 @@ MIB = 1024 * 1024
 # Processor time is counted in steps of 10 ms; over this long a step is 0.03 % of a core.
 FOR_S = 30.0
 UNIT_MIB, UNIT_PERCENT = 60.0, 3.0
+# For half a minute after a command the manager looks at the outbox ten times as often.
+SETTLES_S = 31.0
 
 
 def measure(lab: Cellyard) -> list[Figure]:
     """Watch unit, manager and web server (with its workers) while nobody asks for anything."""
+    time.sleep(SETTLES_S)
     parts = {"unit": lab.unit, "manager": lab.manager, "web server": lab.web}
     before = {name: _cpu_s(process) for name, process in parts.items()}
     began_s = time.monotonic()
