@@ -72,6 +72,9 @@ def test_every_list_sorts_by_every_column_it_offers(lab, prefix_and_view):
     client = client_of(lab.manager)
     for column in view.ordering_fields:
         assert client.get(f"/api/v1/{prefix}/", {"ordering": f"-{column}"}).status_code == 200, column
+    refused = client.get(f"/api/v1/{prefix}/", {"ordering": "nonsense"})
+    assert refused.status_code == 400
+    assert refused.json()["errors"][0]["field"] == "ordering"
 
 
 @pytest.mark.parametrize("prefix_and_view", router.registry, ids=[entry[0] for entry in router.registry])
