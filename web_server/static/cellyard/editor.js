@@ -167,7 +167,7 @@ export class Editor {
     for (const button of this.root.querySelectorAll("[data-tab]")) button.onclick = () => this.tab(button.dataset.tab);
     this.typed = this.find("text");
     this.textIsOld = true;
-    this.typed.oninput = () => { clearTimeout(this.parsing); this.parsing = setTimeout(() => this.readText(this.typed.value), CHECK_MS); };
+    this.typed.oninput = () => { this.textIsOld = false; clearTimeout(this.parsing); this.parsing = setTimeout(() => this.readText(this.typed.value), CHECK_MS); };
     this.find("upload").onchange = async (event) => {
       const [file] = event.target.files;
       if (file) this.take(await file.text(), file.name);
@@ -178,6 +178,8 @@ export class Editor {
   async writeText() {
     if (!this.textIsOld) return;
     const { body } = await post("/profiles/convert/", { definition: { ...this.profile, name: this.profile.name || "New profile" } });
+    // Somebody typed or uploaded a text meanwhile: theirs stays.
+    if (!this.textIsOld) return;
     this.find("text-why").textContent = body?.why_not ? `As text it would lose something: ${body.why_not}` : "";
     this.typed.value = body?.text ?? "";
     this.textIsOld = false;
@@ -211,9 +213,9 @@ export class Editor {
       this.tab("steps");
       return;
     }
-    this.tab("text");
     this.textIsOld = false;
     this.typed.value = text;
+    this.tab("text");
     this.readText(text);
   }
 }
