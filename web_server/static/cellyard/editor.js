@@ -177,7 +177,9 @@ export class Editor {
 
   async writeText() {
     if (!this.textIsOld) return;
-    const { body } = await post("/profiles/convert/", { definition: { ...this.profile, name: this.profile.name || "New profile" } });
+    // What is typed into the old text would be lost, or mixed with the new one.
+    this.typed.readOnly = true;
+    const { body } = await post("/profiles/convert/", { definition: { ...this.profile, name: this.profile.name || "New profile" } }).finally(() => (this.typed.readOnly = false));
     // Somebody typed or uploaded a text meanwhile: theirs stays.
     if (!this.textIsOld) return;
     this.find("text-why").textContent = body?.why_not ? `As text it would lose something: ${body.why_not}` : "";
