@@ -44,7 +44,8 @@ def skip_step(by: Person | None, experiment: Experiment) -> Command:
 
 
 def _ask(by: Person | None, experiment: Experiment, kind: str, when: tuple[str, ...], act: str) -> Command:
-    experiment.refresh_from_db()
+    now = Experiment.objects.select_related("active_station__unit")
+    experiment.refresh_from_db(fields=["status", "active_station"], from_queryset=now)
     station = experiment.active_station
     if experiment.status not in when or station is None:
         raise Refused.one(f"Cannot {act} {experiment.name}: it is {experiment.status}.", "status")
