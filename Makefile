@@ -30,7 +30,8 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Cellyard needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 up" if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv is missing: on Debian, apt install python3-venv" >&2; exit 1; }
 
-test: test-embedded test-lab ## run all tests, then those with a database or a broker on MariaDB and Mosquitto too
+test: $(VENV)/.installed-dev ## run all tests, then those with a database or a broker on MariaDB and Mosquitto too
+	@failed=0; for backend in embedded lab; do bash .ci/tests $$backend || failed=1; done; exit $$failed
 
 test-embedded: $(VENV)/.installed-dev
 	@bash .ci/tests embedded
