@@ -40,7 +40,10 @@ class MariaDB:
     def start(self) -> MariaDB:
         """Create the data folder where there is none, start, and wait until it answers."""
         data = self.folder / "data"
-        as_user = [f"--user={getpass.getuser()}"]
+        # Two that are installed at once in one /tmp drop each other's temporary tables.
+        temporary = self.folder / "tmp"
+        as_user = [f"--user={getpass.getuser()}", f"--tmpdir={temporary}"]
+        temporary.mkdir(parents=True, exist_ok=True)
         if not data.exists():
             data.mkdir(parents=True)
             tool = "mariadb-install-db"
