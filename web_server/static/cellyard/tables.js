@@ -23,6 +23,25 @@ function select() {
   box.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
+// Rows are exchanged while somebody works with them: by a search, and by every renewal of the page. Whoever has
+// put the cursor on a row or picked some finds them so afterwards, wherever they now stand.
+let kept = { picked: new Set(), at: undefined };
+const named = (row) => row?.querySelector("a[href]")?.pathname;
+
+function keep() {
+  const chosen = rows().filter((row) => row.querySelector("input[type=checkbox]")?.checked);
+  kept = { picked: new Set(chosen.map(named)), at: named(rows()[cursor]) };
+}
+
+function restore() {
+  cursor = rows().findIndex((row) => kept.at !== undefined && named(row) === kept.at);
+  rows()[cursor]?.classList.add("cursor");
+  for (const row of rows()) {
+    const box = row.querySelector("input[type=checkbox]");
+    if (box && kept.picked.has(named(row))) box.checked = true;
+  }
+}
+
 const GO = { m: "/", e: "/experiments/", b: "/batteries/", p: "/profiles/", a: "/alarms/", s: "/stations/", u: "/units/" };
 let going = 0;
 
@@ -78,7 +97,8 @@ export function start() {
     if (event.target.matches("[data-pick-all]")) for (const box of document.querySelectorAll("#rows td.pick input")) box.checked = event.target.checked;
     if (event.target.closest("#rows")) picked();
   });
-  document.addEventListener("htmx:afterSwap", () => { cursor = -1; columns(); picked(); tick(); });
+  document.addEventListener("htmx:beforeSwap", keep);
+  document.addEventListener("htmx:afterSwap", () => { restore(); columns(); picked(); tick(); });
   document.addEventListener("click", (event) => event.target.closest("[data-keys]") && document.getElementById("keys").showModal());
   columns();
 }
