@@ -7,7 +7,7 @@ repeated message does no harm; events and samples are told once each, in order.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
@@ -101,9 +101,14 @@ class _Told:
 
     versions: dict[int, datetime] = field(default_factory=dict)
 
-    def news(self, rows: Iterable[Any]) -> list[Any]:
-        """Return the rows whose version was not told, and forget versions too old to come again."""
-        fresh = [row for row in rows if self.versions.get(row.pk) != row.updated_at]
+    def news(self, rows: QuerySet[Any]) -> list[Any]:
+        """Return the rows whose version was not told, and forget versions too old to come again.
+
+        Versions first: most rows of the last seconds have been told, and one of them may carry a whole contract.
+        """
+        seen = rows.order_by().values_list("pk", "updated_at")
+        changed = [pk for pk, updated_at in seen if self.versions.get(pk) != updated_at]
+        fresh = list(rows.filter(pk__in=changed)) if changed else []
         self.versions.update((row.pk, row.updated_at) for row in fresh)
         if len(self.versions) > 1000:
             horizon = timezone.now() - timedelta(seconds=3 * LATE_S)
@@ -263,7 +268,9 @@ class Feed:
     def _new_events(self) -> list[Message]:
         """Tell new events; one with a lower number that commits late is told, too."""
         now = time.monotonic()
-        rows = [row for row in live.events().filter(pk__gt=self._event_floor) if row.pk not in self._events]
+        there = Event.objects.filter(pk__gt=self._event_floor).values_list("pk", flat=True)
+        fresh = [pk for pk in there.order_by("pk") if pk not in self._events]
+        rows = list(live.events().filter(pk__in=fresh)) if fresh else []
         for row in rows:
             self._events[row.pk] = now
         settled = [pk for pk, at in self._events.items() if now - at > LATE_S]
