@@ -21,6 +21,7 @@ from django.utils import timezone
 from web_server.accounts import audit
 from web_server.accounts.models import Person
 from web_server.accounts.roles import Role, require
+from web_server.commands import queries
 from web_server.commands.models import Command
 from web_server.experiments.models import Alarm, Experiment
 from web_server.lab.models import Station, Unit
@@ -98,6 +99,8 @@ def claim(unit_ids: Iterable[int], manager_id: str, limit: int = 50) -> list[Com
     Each is taken by a conditional UPDATE, so that two managers never both win it. It is ``sent``
     from here on: should the manager die before publishing, `unanswered` finds it again.
     """
+    if not queries.anything_queued():
+        return []
     now = timezone.now()
     waiting = Command.objects.filter(
         Q(expires_at=None) | Q(expires_at__gt=now), status=Command.Status.QUEUED, unit_id__in=list(unit_ids)
