@@ -6,6 +6,7 @@ connection ``publish`` refuses at once, and who wants to be heard says it again.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import socket
@@ -30,6 +31,9 @@ RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 8.0
 INFLIGHT, QUEUED = 50, 500
 # Brokers close the connection over a larger one, and it would be sent again on every connect.
 PAYLOAD_MAX = 1_048_576
+
+# Linux alone has it; elsewhere the broker waits for a delayed acknowledgement now and then.
+QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 Callback = Callable[[str, bytes], None]
 
@@ -159,6 +163,7 @@ class Link:
         client.on_disconnect = self._disconnected
         client.on_subscribe = self._subscribed
         client.on_message = self._message
+        client.on_publish = self._published
         return client
 
     def _before_connect(self, client: mqtt.Client, _userdata: Any) -> None:
@@ -216,7 +221,25 @@ class Link:
             if reason.is_failure:
                 logger.error("event=subscription_refused broker=%s reason=%s", self.address, reason)
 
-    def _message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
+    def _published(
+        self, client: mqtt.Client, _userdata: Any, _mid: int, _reason: Any, _properties: Any
+    ) -> None:
+        self._acknowledge_at_once(client)
+
+    @staticmethod
+    def _acknowledge_at_once(client: mqtt.Client) -> None:
+        """Let the kernel acknowledge what just came, which it forgets to do again after every answer.
+
+        A broker that leaves Nagle's algorithm on (the embedded one does, Mosquitto by default) holds its
+        next packet back until then: measured, every tenth reply to a command came 40 ms late.
+        """
+        opened: Any = client.socket()
+        if QUICK_ACK is not None and opened is not None:
+            with contextlib.suppress(OSError):
+                opened.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
+
+    def _message(self, client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
+        self._acknowledge_at_once(client)
         try:
             topic = message.topic
         except UnicodeDecodeError:
