@@ -10,8 +10,7 @@ import sys
 
 import msgspec
 
-from cycler_unit import __version__, config
-from mqtt_link import logs
+from cycler_unit import __version__, config, logs
 
 logger = logging.getLogger("cycler_unit")
 

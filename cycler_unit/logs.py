@@ -1,4 +1,6 @@
-"""Log set-up of the unit and the manager: one event a line, as ``key=value`` text or JSON.
+"""Log set-up of the unit: one event a line, as ``key=value`` text or JSON.
+
+The server processes log in the same form (``web_server.lib.logs``); a unit never sees the site's code.
 
 ``CELLYARD_LOG`` is a level, or levels by logger: ``INFO,mn_manager=DEBUG,cycler_unit.link=WARNING``.
 ``CELLYARD_LOG_FORMAT`` is ``text`` or ``json``.

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from mqtt_link import logs
+from cycler_unit import logs
 
 
 def record(text: str, *, error: bool = False) -> logging.LogRecord:
