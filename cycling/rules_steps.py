@@ -79,9 +79,8 @@ def _group(known: Known, here: Numbered, group: Group) -> None:
         known.error(here, "count", f"A group runs at least once: count {group.count} must be 1 or more.")
     if not group.steps:
         known.error(here, "steps", "The group is empty: put steps in it or take it out.")
-    for name in OF_STEPS_THAT_RUN:
-        if getattr(group, name) not in (None, [], {}):
-            known.error(here, name, f"A group has no {name}: give it to the steps inside.")
+    for name in _fields_of_steps_that_run(group):
+        known.error(here, name, f"A group has no {name}: give it to the steps inside.")
     if group.is_cycle:
         for outer in known.ancestors(here):
             if isinstance(outer.step, Group) and outer.step.is_cycle:
@@ -95,9 +94,12 @@ def _group(known: Known, here: Numbered, group: Group) -> None:
 
 
 def _note(known: Known, here: Numbered, note: Note) -> None:
-    for name in OF_STEPS_THAT_RUN:
-        if getattr(note, name) not in (None, [], {}):
-            known.error(here, name, f"A note ends at once and has no {name}: take it out.")
+    for name in _fields_of_steps_that_run(note):
+        known.error(here, name, f"A note ends at once and has no {name}: take it out.")
+
+
+def _fields_of_steps_that_run(step: Group | Note) -> list[str]:
+    return [name for name in OF_STEPS_THAT_RUN if getattr(step, name) not in (None, [], {})]
 
 
 def _rate(known: Known, here: Numbered) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,26 +54,23 @@ def missing(why: str = "not measured") -> SafeString:
 @register.simple_tag
 def num(amount: Any, unit: str = "", why: str = "not measured") -> SafeString:
     """Write a quantity in SI ``unit`` with its automatic prefix; copying gives plain SI."""
-    if amount is None or amount == "":
-        return missing(why)
-    return format_html(
-        '<data class="num" value="{}" data-unit="{}">{}</data>',
-        numbers.plain(amount),
-        unit,
-        numbers.quantity(float(amount), unit),
-    )
+    return _number(amount, unit, why, numbers.quantity)
 
 
 @register.simple_tag
 def fixed(amount: Any, unit: str = "", why: str = "not given") -> SafeString:
     """Write a number that somebody set, with the digits it was given."""
+    return _number(amount, unit, why, numbers.setting)
+
+
+def _number(amount: Any, unit: str, why: str, write: Callable[[float, str], str]) -> SafeString:
     if amount is None or amount == "":
         return missing(why)
     return format_html(
         '<data class="num" value="{}" data-unit="{}">{}</data>',
         numbers.plain(amount),
         unit,
-        numbers.setting(float(amount), unit),
+        write(float(amount), unit),
     )
 
 
