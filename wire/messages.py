@@ -76,6 +76,12 @@ class StationBeat(Message, frozen=True, kw_only=True):
     detail: str | None = None
     remaining_s: float | None = None
     """Until the experiment's expected end, as the interpreter sees it; None = unknown."""
+    battery: str | None = None
+    """The battery that the unit watches here (rule 17); a difference makes the manager send it again."""
+    lease: str | None = None
+    """The manual lease that holds the station, None when nobody does (rule 20)."""
+    outputs: dict[str, float] = {}
+    """What the auxiliary outputs are set to, as confirmed."""
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):
@@ -93,7 +99,7 @@ class Heartbeat(Message, frozen=True, kw_only=True):
 
 
 class ReportedDevice(Message, frozen=True, kw_only=True):
-    """A device found on a unit; ``link`` are its link settings, ``model`` a catalogue key."""
+    """A device found on a unit; ``link`` are its link settings, ``model`` a catalogue key or empty."""
 
     model: str
     serial_number: str
@@ -101,6 +107,8 @@ class ReportedDevice(Message, frozen=True, kw_only=True):
     connected: bool
     detail: str = ""
     link: dict[str, Any] = {}
+    answered: str = ""
+    """What an unknown device said of itself, as text or hex; its ``model`` is empty then."""
 
 
 class DeviceReport(Message, frozen=True, kw_only=True):
@@ -116,6 +124,8 @@ CommandKind = Literal[
     "station.configure",
     "station.acknowledge",
     "station.stop_all",
+    "station.battery",
+    "station.drill",
     "experiment.start",
     "experiment.pause",
     "experiment.resume",
@@ -132,6 +142,8 @@ CommandKind = Literal[
     "unit.log",
     "unit.restart",
 ]
+# A manual lease lasts this long and is renewed by the page (safety.md rule 20).
+LEASE_S = 10.0
 # Never expire (safety.md rule 11).
 STOPS: frozenset[str] = frozenset({"experiment.stop", "station.stop_all", "device.off"})
 
@@ -170,11 +182,14 @@ class Event(Message, frozen=True, kw_only=True):
     """One event. ``detail`` by kind:
 
     status: ``{status, end_reason?, last_seq?}``; step: a step row (``row``) or ``{entered}``;
-    alarm: ``{id, code, limit?, measured?, station, experiment?, class}``.
+    alarm: ``{id, code, limit?, measured?, station, experiment?, class}``;
+    reading: ``{device, values{measure: number or null}}``, a device that runs no experiment, every
+    period; black_box: ``{alarm?, exchanges[{device, at, to, text}], readings{columns}}``, in parts of
+    at most 200 kB (``part``, ``parts``); progress: ``{command, done, of, text}`` of a long command.
     """
 
     at: str
-    kind: Literal["status", "step", "alarm", "device", "note"]
+    kind: Literal["status", "step", "alarm", "device", "note", "reading", "black_box", "progress"]
     text: str
     station: str | None = None
     experiment: str | None = None
@@ -246,6 +261,56 @@ class StationMeasure(Message, frozen=True, kw_only=True):
     name: str
 
 
+class StationOutput(Message, frozen=True, kw_only=True):
+    """An auxiliary output of a station: a control of one of its devices under a name for steps.
+
+    ``on_trip`` and ``on_finish`` are written then; None leaves the output as it is.
+    """
+
+    name: str
+    device: str
+    control: str
+    minimum: float | None = None
+    maximum: float | None = None
+    safe: float | None = None
+    on_trip: float | None = None
+    on_finish: float | None = None
+
+
+class Interlock(Message, frozen=True, kw_only=True):
+    """A boolean measure that must read ``ok`` (door, smoke, gas, chamber, mains, E-stop contact)."""
+
+    name: str
+    device: str
+    measure: str
+    ok: float = 1.0
+
+
+class ZoneOutput(Message, frozen=True, kw_only=True):
+    """A control that takes ``on_trip`` when an interlock of its zone opens (exhaust, chamber, siren).
+
+    ``on_server_lost``: the annunciator of rule 19 also takes it when an alarm cannot reach the server.
+    """
+
+    name: str
+    device: str
+    control: str
+    on_trip: float
+    normal: float | None = None
+    on_server_lost: bool = False
+
+
+class Zone(Message, frozen=True, kw_only=True):
+    """What stations share: interlocks, and outputs that act when one opens (safety.md rule 18)."""
+
+    zone: str
+    name: str
+    devices: list[StationDevice] = []
+    interlocks: list[Interlock] = []
+    outputs: list[ZoneOutput] = []
+    max_age_s: float = 2.0
+
+
 class StationConfigure(Message, frozen=True, kw_only=True):
     """A whole station at one version; applied only when idle."""
 
@@ -254,10 +319,17 @@ class StationConfigure(Message, frozen=True, kw_only=True):
     version: int
     devices: list[StationDevice]
     measures: list[StationMeasure] = []
-    outputs: list[dict[str, Any]] = []
+    outputs: list[StationOutput] = []
     limits: dict[str, Any] = {}
     loop_period_s: float = 0.1
     sensing: int = 4
+    quadrants: Literal["charge", "discharge", "both"] = "both"
+    zone: Zone | None = None
+    leak_a: float | None = None
+    """Measured leak of the station at rest (rule 17), A."""
+    dead_man: str | None = None
+    """Name of the output that opens when it is not refreshed for 5 s (rule 3)."""
+    unguarded_max_wh: float = 5.0
     retired: bool = False
 
 
@@ -284,6 +356,9 @@ class BatteryRef(Message, frozen=True, kw_only=True):
     capacity_ah: float | None = None
     last_rest_voltage_v: float | None = None
     rest_voltage_confirmed: bool = False
+    resistance_ohm: float | None = None
+    """As the first pulse check recorded it (rule 4)."""
+    energy_wh: float | None = None
 
 
 class ExperimentStart(Message, frozen=True, kw_only=True):
@@ -304,6 +379,8 @@ class ExperimentStart(Message, frozen=True, kw_only=True):
     off_after_s: float | None = None
     resume_policy: Literal["hold", "resume"] = "hold"
     resume_within_s: float = 3600.0
+    pulse: Literal["check", "record", "skip"] = "skip"
+    """Rule 4: ``check`` against ``battery.resistance_ohm``, ``record`` it the first time."""
 
 
 class ExperimentRef(Message, frozen=True, kw_only=True):
@@ -322,10 +399,125 @@ class ExperimentStop(Message, frozen=True, kw_only=True):
     person: str = ""
 
 
+class StationBattery(Message, frozen=True, kw_only=True):
+    """Which battery is loaded in a station, so that the unit watches it also at rest (rule 17).
+
+    ``battery`` None: ejected. ``envelope`` is the text of the battery's own limits in this station.
+    """
+
+    station: str
+    battery: BatteryRef | None = None
+    envelope: str = ""
+    envelope_sha256: str = ""
+    loaded_at: str = ""
+
+
+class StationDrill(Message, frozen=True, kw_only=True):
+    """Let a station behave as if the server were away for ``seconds`` (rule 9): the policy must act."""
+
+    station: str
+    seconds: float
+    person: str = ""
+
+
 class Detect(Message, frozen=True, kw_only=True):
-    """Scan for devices."""
+    """Scan for devices; ``links`` names buses of the unit's file, empty means all."""
 
     links: list[str] = []
+
+
+class DeviceRead(Message, frozen=True, kw_only=True):
+    """Read a device now; the reply carries ``{values, held, output_on?}``."""
+
+    device: str
+
+
+class DeviceLease(Message, frozen=True, kw_only=True):
+    """Take, renew or give back the exclusive manual lease of a device or station (rule 20).
+
+    ``lease`` is a UUID that the taker makes; it lasts ``LEASE_S`` and is renewed by the same message.
+    For a station: ``on`` names what is connected. ``battery``: the loaded one, ``envelope`` is its
+    text. ``other``: nothing or another object, with the typed limits and a duration.
+    """
+
+    lease: str
+    person: str
+    device: str | None = None
+    station: str | None = None
+    release: bool = False
+    on: Literal["battery", "other"] = "other"
+    battery: str | None = None
+    envelope: str = ""
+    envelope_sha256: str = ""
+    voltage_min_v: float | None = None
+    voltage_max_v: float | None = None
+    current_min_a: float | None = None
+    current_max_a: float | None = None
+    duration_s: float | None = None
+
+
+class DeviceSet(Message, frozen=True, kw_only=True):
+    """Set controls by hand under a lease.
+
+    For a station's power device ``values`` are ``mode`` (off, cc, cv, cp), ``current_a`` (signed),
+    ``voltage_v``, ``power_w``; for all others the controls of the catalogue row, ramps included.
+    """
+
+    lease: str
+    device: str
+    values: dict[str, float | str]
+    person: str = ""
+
+
+class DeviceOff(Message, frozen=True, kw_only=True):
+    """Down: everything of a device or a station off, whoever holds it; never expires."""
+
+    device: str | None = None
+    station: str | None = None
+    person: str = ""
+
+
+class ScpiMessage(Message, frozen=True, kw_only=True):
+    """One console message on a text bus; ``link`` names it as the unit's file or report does."""
+
+    link: str
+    text: str
+    timeout_s: float = 2.0
+    force: bool = False
+
+
+class CanSend(Message, frozen=True, kw_only=True):
+    """One frame on a CAN bus; ``payload`` in hex. The reply carries frames heard within ``listen_s``."""
+
+    link: str
+    id: int
+    payload: str = ""
+    listen_s: float = 0.2
+    force: bool = False
+
+
+class CanListen(Message, frozen=True, kw_only=True):
+    """Listen on a CAN bus; the reply carries up to ``most`` frames that pass ``(id & mask)``."""
+
+    link: str
+    seconds: float = 5.0
+    id: int = 0
+    mask: int = 0
+    most: int = 500
+
+
+class UnitLog(Message, frozen=True, kw_only=True):
+    """Return the last lines of the unit's log, or set its level (``cycler_unit.link=DEBUG``)."""
+
+    lines: int = 200
+    level: str | None = None
+
+
+class UnitRestart(Message, frozen=True, kw_only=True):
+    """Restart the unit; refused while a test runs unless ``force``."""
+
+    force: bool = False
+    person: str = ""
 
 
 ARGS: dict[str, type[Message]] = {
@@ -333,9 +525,21 @@ ARGS: dict[str, type[Message]] = {
     "station.configure": StationConfigure,
     "station.acknowledge": StationAcknowledge,
     "station.stop_all": StationStopAll,
+    "station.battery": StationBattery,
+    "station.drill": StationDrill,
     "experiment.start": ExperimentStart,
     "experiment.pause": ExperimentRef,
     "experiment.resume": ExperimentRef,
     "experiment.stop": ExperimentStop,
     "experiment.skip_step": ExperimentRef,
+    "device.read": DeviceRead,
+    "device.lease": DeviceLease,
+    "device.set": DeviceSet,
+    "device.off": DeviceOff,
+    "scpi.query": ScpiMessage,
+    "scpi.write": ScpiMessage,
+    "can.send": CanSend,
+    "can.listen": CanListen,
+    "unit.log": UnitLog,
+    "unit.restart": UnitRestart,
 }

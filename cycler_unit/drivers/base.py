@@ -1,4 +1,7 @@
-"""What a driver of a power device must offer, and what the base does for all of them.
+"""What a driver must offer, and what the base does for all of them.
+
+``Device``: reads measures, and takes settings (``controls`` of its catalogue row) where it has any.
+``PowerDevice``: moves current through the cell.
 
 A driver states facts about its device; timeout, one repeat, locking and validation sit here.
 Constructors store, ``open()`` connects, ``close()`` is safe twice, ``make_safe()`` is its own method.
@@ -9,6 +12,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from cycler_unit.drivers.errors import DeviceRefused
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,17 @@ class Protections:
     power_max_w: float | None = None
 
 
-class PowerDevice(ABC):
-    """A device that can move current through the cell.
+@dataclass(frozen=True)
+class Exchange:
+    """One message to or from a device, for the black box; ``at_s`` is UTC, ``text`` the text or hex."""
+
+    at_s: float
+    to: Literal["device", "host"]
+    text: str
+
+
+class Device(ABC):
+    """Anything that answers on a link: a meter, a BMS, a relay board, a chamber, a power device.
 
     All methods may raise the errors of ``cycler_unit.drivers.errors``: ``DeviceLost`` (the link
     does not answer: retry by reopening), ``DeviceRefused`` (echo differs after one repeat: do not
@@ -88,11 +102,37 @@ class PowerDevice(ABC):
 
     @abstractmethod
     def open(self) -> Identity:
-        """Connect, send off first, confirm it by reading back, identify."""
+        """Connect, make safe first, confirm it by reading back, identify."""
 
     @abstractmethod
     def close(self) -> None:
         """Disconnect; safe twice; never raises."""
+
+    @abstractmethod
+    def read(self) -> Measured:
+        """Read all measures; what is no electrical quantity of the cell goes into ``extended``."""
+
+    def make_safe(self) -> None:  # noqa: B027 - a meter has nothing to switch
+        """Bring every control to its safe value; nothing to do for what only measures."""
+
+    def set(self, name: str, value: float) -> float:
+        """Set one control of the catalogue row, confirm it, return what the device holds.
+
+        Raises ``DeviceRefused`` for a control that this device does not have or does not take.
+        """
+        raise DeviceRefused(f"{self.name or self.kind} has no setting {name!r}")
+
+    def held(self) -> dict[str, float]:
+        """Read back what the device holds of its controls; empty where it has none."""
+        return {}
+
+    def exchanges(self) -> list[Exchange]:
+        """Return the last exchanges with the device, oldest first, for the black box."""
+        return []
+
+
+class PowerDevice(Device):
+    """A device that can move current through the cell."""
 
     @abstractmethod
     def make_safe(self) -> None:
@@ -121,3 +161,10 @@ class PowerDevice(ABC):
     @abstractmethod
     def fault(self) -> str | None:
         """Ask for the device's own error state: None, or its cause in words."""
+
+    def unasked(self) -> str | None:
+        """Read mode, output, set points and boot count back (rule 13): None, or what nobody asked for.
+
+        Called every 2 s while the output may be on. Compares with what ``apply`` sent last.
+        """
+        return None

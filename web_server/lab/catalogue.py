@@ -51,7 +51,7 @@ def _row(kind: Kind) -> dict[str, Any]:
     """Return the columns of a kind; the JSON columns as plain lists and dicts."""
     return {
         field: msgspec.to_builtins(entry)
-        if field in ("measures", "off", "settings", "link_settings")
+        if field in ("measures", "controls", "off", "settings", "link_settings")
         else entry
         for field, entry in ((field, getattr(kind, field)) for field in _COLUMNS)
     }

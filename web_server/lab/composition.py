@@ -167,7 +167,7 @@ def configuration(station: Station) -> messages.StationConfigure:
             messages.StationMeasure(device=str(row.device.uuid), measure=row.measure, name=row.name)
             for row in station.measures.select_related("device")
         ],
-        outputs=station.outputs,
+        outputs=msgspec.convert(station.outputs, list[messages.StationOutput]),
         limits=station.limits,
         loop_period_s=station.loop_period_s,
         sensing=station.sensing,

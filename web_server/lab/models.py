@@ -35,6 +35,10 @@ class DeviceModel(Entity):
     power_max_w = models.FloatField(null=True, blank=True)
     # [{name, unit, resolution, accuracy, accuracy_rel, ...}] as `wire.catalogue.KindMeasure`.
     measures = models.JSONField(default=list, blank=True)
+    # [{name, label, unit, minimum, maximum, step, switch, safe, ...}] as `wire.catalogue.KindControl`.
+    controls = models.JSONField(default=list, blank=True)
+    # What detection sends on a text link to learn who is there.
+    probe = models.CharField(max_length=40, blank=True, default="*IDN?")
     off = models.JSONField(null=True, blank=True)
     settings = models.JSONField(default=dict, blank=True)
     source = models.CharField(

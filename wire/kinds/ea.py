@@ -1,13 +1,6 @@
-"""The device models that Cellyard knows: the catalogue's rows (design: devices.md sections 4 and 10).
-
-Adding a device is one driver file, one row here and one dialogue test: see ``docs/add_a_driver.md``.
-Rows of other packages arrive with a unit's device report and need no row here.
-"""
+"""Supplies and loads of EA Elektro-Automatik (design: devices.md section 4)."""
 
 from __future__ import annotations
-
-import re
-from collections.abc import Iterable
 
 from wire.catalogue import Kind, KindMeasure, Off
 
@@ -152,20 +145,4 @@ EA_PS_2084_05_B = Kind(
     ),
 )
 
-KINDS: tuple[Kind, ...] = (EA_PSB_10060_60, EA_PSB_SIMULATED, EA_PS_2084_05_B)
-
-
-def get(key: str) -> Kind:
-    """Return the row of a catalogue key; raise ``KeyError`` naming the known keys."""
-    for kind in KINDS:
-        if kind.key == key:
-            return kind
-    raise KeyError(f"unknown device model {key!r}; known: {', '.join(kind.key for kind in KINDS)}")
-
-
-def match(identity: str, kinds: Iterable[Kind] = KINDS) -> Kind | None:
-    """Return the kind whose pattern fits a device's own identity text, or None."""
-    for kind in kinds:
-        if kind.identity and re.search(kind.identity, identity):
-            return kind
-    return None
+ROWS: tuple[Kind, ...] = (EA_PSB_10060_60, EA_PSB_SIMULATED, EA_PS_2084_05_B)

@@ -1,0 +1,91 @@
+"""What the unit asks of the buses that reach its devices; one process owns each bus (safety.md rule 8).
+
+``LocalBuses`` (``local.py``) does it in this process. In the running unit the owner process of each bus
+has one, and everybody else (stations, detection, console) asks it through ``cycler_unit.owner``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from cycler_unit.drivers.base import Device
+from wire.catalogue import Kind
+
+Link = Mapping[str, Any]
+Say = Callable[[int, int, str], None]
+"""Progress of a long scan: done, of how many, what is being asked."""
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One CAN frame. ``at_s`` is UTC, ``payload`` hex; ``ours`` = sent by this bus."""
+
+    at_s: float
+    id: int
+    payload: str
+    ours: bool = False
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One device that answered a scan. ``kind`` is a catalogue key, empty for a device nobody knows.
+
+    ``link`` is how to reach exactly this device; ``answered`` what it said of itself, text or hex.
+    """
+
+    link: dict[str, Any]
+    kind: str = ""
+    maker: str = ""
+    model: str = ""
+    serial_number: str = ""
+    firmware: str = ""
+    answered: str = ""
+
+
+class Buses(Protocol):
+    """All buses of a unit. Methods raise the errors of drivers; ``link`` is a link or a device's link."""
+
+    def device(self, kind: Kind, link: Link, name: str) -> Device:
+        """Return the driver of a device, not opened."""
+
+    def scan(self, link: Link, say: Say, busy: list[dict[str, Any]]) -> list[Seen]:
+        """Ask who is on one bus, paced, without touching the devices at the links ``busy``."""
+
+    def query(self, link: Link, text: str, timeout_s: float) -> list[str]:
+        """Send one text message and return the lines answered within ``timeout_s``."""
+
+    def write(self, link: Link, text: str) -> None:
+        """Send one text message that has no answer."""
+
+    def send(self, link: Link, frame_id: int, payload: bytes, listen_s: float) -> list[Frame]:
+        """Send one CAN frame; return what was heard until ``listen_s`` later, its own frame left out."""
+
+    def listen(self, link: Link, seconds: float, frame_id: int, mask: int, most: int) -> list[Frame]:
+        """Return CAN frames with ``id & mask == frame_id & mask``, at most ``most``."""
+
+    def stop(self) -> None:
+        """Close everything; safe twice."""
+
+
+# What makes two links the same bus, by kind; more keys in a link say where on the bus a device is.
+_PLACE = {
+    "visa": ("resource",),
+    "serial": ("port",),
+    "can": ("interface", "channel"),
+    "http": ("url",),
+    "modbus": ("host", "port"),
+    "caen": ("address",),
+}
+
+
+def bus_key(link: Link) -> str:
+    """Return the name of the bus that a link runs on: the same text for all devices on it."""
+    kind = str(link.get("kind", ""))
+    return ":".join([kind, *(str(link.get(name, "")) for name in _PLACE.get(kind, ()))])
+
+
+def device_key(link: Link) -> str:
+    """Return the name of one place on a bus: equal for two descriptions of the same device."""
+    where = [f"{name}={link[name]}" for name in ("node", "unit", "slot", "channel_no") if name in link]
+    return ":".join([bus_key(link), *where])
