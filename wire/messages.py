@@ -436,8 +436,8 @@ class DeviceLease(Message, frozen=True, kw_only=True):
     """Take, renew or give back the exclusive manual lease of a device or station (rule 20).
 
     ``lease`` is a UUID that the taker makes; it lasts ``LEASE_S`` and is renewed by the same message.
-    For a station: ``on`` names what is connected. ``battery``: the loaded one, ``envelope`` is its
-    text. ``other``: nothing or another object, with the typed limits and a duration.
+    For a station: ``connected`` names what hangs there. ``battery``: the loaded one, ``envelope`` is
+    its text. ``other``: nothing or another object, with the typed limits and a duration.
     """
 
     lease: str
@@ -445,7 +445,7 @@ class DeviceLease(Message, frozen=True, kw_only=True):
     device: str | None = None
     station: str | None = None
     release: bool = False
-    on: Literal["battery", "other"] = "other"
+    connected: Literal["battery", "other"] = "other"
     battery: str | None = None
     envelope: str = ""
     envelope_sha256: str = ""
