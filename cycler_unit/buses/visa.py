@@ -35,6 +35,10 @@ OPENING: Final = threading.RLock()
 DRAIN_S = 0.02
 # A device that talks for longer than this while being drained does not stop by itself.
 DRAIN_MAX_S = 0.5
+# Lines of one answer follow each other closer than this.
+FOLLOWS_S = 0.05
+# How often a serial line is looked at while a person's answer is awaited.
+LOOK_S = 0.01
 
 PARITIES = {"none": 0, "odd": 1, "even": 2, "mark": 3, "space": 4}
 STOP_BITS = {1.0: 10, 1.5: 15, 2.0: 20}
@@ -196,6 +200,37 @@ class VisaLink:
             answer = self._guarded(lambda resource: resource.read(), message)
             self._spoke_s = time.monotonic()
             return str(answer).strip()
+
+    def converse(self, message: str, timeout_s: float) -> list[str]:
+        """Send what a person typed and return all lines answered: the first within ``timeout_s``.
+
+        More lines count as long as each follows the one before within ``FOLLOWS_S``. No answer is no
+        error here: the list is empty then. A link that is gone raises ``DeviceLost``.
+        """
+        with self.lock:
+            self._space()
+            self._forget_stale()
+            self._guarded(lambda resource: resource.write(message), message)
+            if self._session is None:  # a vendor's backend cannot tell what waits: its own timeout decides
+                return [str(self._guarded(lambda resource: resource.read(), message)).strip()]
+            lines: list[str] = []
+            wait_s = timeout_s
+            while self._comes_within(wait_s):
+                lines.append(str(self._guarded(lambda resource: resource.read(), message)).strip())
+                wait_s = FOLLOWS_S
+            self._spoke_s = time.monotonic()
+            return lines
+
+    def _comes_within(self, wait_s: float) -> bool:
+        """Wait for a first byte."""
+        until_s = time.monotonic() + wait_s
+        try:
+            while not self._pending(min(LOOK_S, wait_s)):
+                if time.monotonic() >= until_s:
+                    return False
+        except (OSError, ValueError) as error:
+            raise DeviceLost(f"{self.resource_name} is gone: {error}") from error
+        return True
 
     def drain(self) -> None:
         """Read until the device is silent: the rest of somebody's earlier exchange."""

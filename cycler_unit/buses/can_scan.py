@@ -1,0 +1,142 @@
+"""Listen on a CAN bus, and find out who is on it (design: devices.md sections 1.10 and 2.2)."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from cycler_unit import catalogue, drivers
+from cycler_unit.buses.protocol import Frame, Link, Say, Seen, device_key
+from cycler_unit.drivers.base import Identity
+from wire.catalogue import Kind
+
+# The range of nodes in which an EPC can name itself (its INFO frame has six bits for it).
+EPC_NODES = range(0x13, 0x40)
+BMS_IDS = range(0x100, 0x121)
+# Frames of the EPC: REQUEST with this value is answered by INFO.
+REQUEST, INFO = 0x1, 0xA
+INFO_DLC = 4
+# An EPC answers within 10 ms, a BMS speaks once a second; the original listens so long too.
+LISTEN_S = 2.0
+# Between two requests: each goes to another node, yet a slow adapter's queue must not fill.
+PACE_S = 0.005
+
+
+@contextlib.contextmanager
+def opened(link: Link) -> Iterator[Any]:
+    """Lend the bus that all drivers of this process share; raises ``DeviceLost``."""
+    from cycler_unit.buses import can  # on use: a unit without CAN does not load python-can
+
+    bus = can.shared(dict(link))
+    try:
+        yield bus
+    finally:
+        bus.close()
+
+
+class Ear:
+    """Collects the frames that pass ``id & mask == frame_id & mask`` while it is open."""
+
+    def __init__(self, bus: Any, frame_id: int = 0, mask: int = 0) -> None:
+        self._bus, self._id, self._mask = bus, frame_id & mask, mask
+        self._frames: list[Frame] = []
+        self._came = threading.Condition()
+        self._end: Any = None
+
+    def __enter__(self) -> Ear:
+        self._end = self._bus.subscribe(lambda frame_id: frame_id & self._mask == self._id, self._take)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _take(self, frame_id: int, payload: bytes) -> None:
+        with self._came:
+            self._frames.append(Frame(at_s=time.time(), id=frame_id, payload=bytes(payload).hex()))
+            self._came.notify()
+
+    def hear(self, seconds: float, most: int) -> list[Frame]:
+        """Return what came within ``seconds``, or earlier when ``most`` have come."""
+        until_s = time.monotonic() + seconds
+        with self._came:
+            while len(self._frames) < most and (left_s := until_s - time.monotonic()) > 0:
+                self._came.wait(left_s)
+            return self._frames[:most]
+
+
+def scan(link: Link, say: Say, busy: list[dict[str, Any]], listen_s: float = LISTEN_S) -> list[Seen]:
+    """Ask every free node for its INFO and listen to who speaks by itself.
+
+    A node that is in use is not asked: its loop has the three places of its mailbox for itself.
+    """
+    taken = {device_key(each) for each in busy}
+    nodes = [node for node in EPC_NODES if device_key({**link, "node": node}) not in taken]
+    with opened(link) as bus, Ear(bus) as ear:
+        for done, node in enumerate(nodes):
+            if done % 10 == 0:
+                say(done, len(nodes) + 1, f"asking node 0x{node:02X}")
+            bus.send(node << 4 | REQUEST, b"\x00")
+            time.sleep(PACE_S)
+        say(len(nodes), len(nodes) + 1, f"listening for {listen_s:g} s")
+        frames = ear.hear(listen_s, most=100_000)
+    found = {seen_key: seen for seen_key, seen in _told(link, frames) if seen_key not in taken}
+    return [found[key] for key in sorted(found)]
+
+
+def _told(link: Link, frames: list[Frame]) -> Iterator[tuple[str, Seen]]:
+    """Read who spoke; frames of anybody else are shown once per node with what they said."""
+    strangers: set[str] = set()
+    for frame in frames:
+        payload = bytes.fromhex(frame.payload)
+        node, message = frame.id >> 4, frame.id & 0xF
+        if frame.id in BMS_IDS:
+            there = {**link, "unit": frame.id - BMS_IDS.start}
+            yield device_key(there), _seen(there, "Bms", str(frame.id), "", frame)
+        elif node in EPC_NODES and message == INFO and len(payload) == INFO_DLC:
+            there = {**link, "node": node}
+            yield device_key(there), _epc(there, payload, frame)
+        elif node not in EPC_NODES:
+            there = {**link, "node": node}
+            key = device_key(there)
+            if key not in strangers:
+                strangers.add(key)
+                yield key, Seen(link=there, answered=_answered(frame))
+
+
+def _epc(link: dict[str, Any], payload: bytes, frame: Frame) -> Seen:
+    for kind in (each for each in catalogue.all_kinds() if each.type == "Epc"):
+        identity = _identity(kind, payload)
+        if identity is not None and catalogue.match(identity.text, [kind]) is not None:
+            return Seen(
+                link=link, kind=kind.key, maker=identity.maker, model=identity.model,
+                serial_number=identity.serial_number, firmware=identity.firmware, answered=_answered(frame),
+            )  # fmt: skip
+    return Seen(link=link, serial_number=str(payload[3]), answered=_answered(frame))
+
+
+def _identity(kind: Kind, payload: bytes) -> Identity | None:
+    try:
+        cut = getattr(drivers.load(kind.driver), "identity_of", None)
+    except drivers.DriverMissing:
+        return None
+    return None if cut is None else cut(payload)
+
+
+def _seen(link: dict[str, Any], kind_type: str, serial_number: str, firmware: str, frame: Frame) -> Seen:
+    kind = next((each for each in catalogue.all_kinds() if each.type == kind_type), None)
+    if kind is None:
+        return Seen(link=link, serial_number=serial_number, answered=_answered(frame))
+    return Seen(
+        link=link, kind=kind.key, maker=kind.maker, model=kind.model, serial_number=serial_number,
+        firmware=firmware, answered=_answered(frame),
+    )  # fmt: skip
+
+
+def _answered(frame: Frame) -> str:
+    return f"id 0x{frame.id:03X}: {frame.payload}"
