@@ -66,6 +66,7 @@ INSTALLED_APPS = [
     "web_server.experiments",
     "web_server.measurements",
     "web_server.commands",
+    "web_server.notices",
     "web_server.api",
     "django.contrib.admin",
     "django.contrib.auth",

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils import timezone
 
 from web_server.lab.models import Station
 from web_server.lib.entity import Entity
@@ -66,6 +67,9 @@ class Battery(Entity):
     # For the wiring check before the first step (safety.md rule 4).
     last_rest_voltage_v = models.FloatField(null=True, blank=True)
     last_rest_at = models.DateTimeField(null=True, blank=True)
+    # As the first pulse check recorded it; the later ones are compared with it (safety.md rule 4).
+    resistance_ohm = models.FloatField(null=True, blank=True)
+    resistance_at = models.DateTimeField(null=True, blank=True)
     retired_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -111,6 +115,27 @@ class Battery(Entity):
     def capacity_ah(self) -> float | None:
         """Nominal capacity; a redox stack has none of its own."""
         return getattr(self.detail, "capacity_ah", None)
+
+
+class Inspection(models.Model):
+    """A person looked at a battery in quarantine: who, when, what was seen. Never changed."""
+
+    battery = models.ForeignKey(Battery, on_delete=models.CASCADE, related_name="inspections")
+    at = models.DateTimeField(default=timezone.now)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # Stays when the account goes.
+    by_name = models.CharField(max_length=150, blank=True)
+    # Why it was in quarantine.
+    reason = models.CharField(max_length=250, blank=True)
+    note = models.TextField()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.battery} by {self.by_name}"
 
 
 class Lithium(models.Model):

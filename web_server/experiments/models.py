@@ -47,6 +47,11 @@ class Experiment(Entity):
     load = models.BooleanField(default=False)
     # A person looked at the battery's voltage: the wiring check takes it as it is (safety.md rule 4).
     rest_voltage_confirmed = models.BooleanField(default=False)
+    # Why it may run without a sensor at the cell though the battery holds more than 20 Wh (rule 16).
+    temperature_waiver = models.CharField(max_length=500, blank=True)
+    temperature_waived_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     initial_soc_percent = models.FloatField(null=True, blank=True)
     # Redox stacks: {polarity, volume_ml, initial_soc_percent, flow_min_ml_min, flow_max_ml_min}.
     electrolyte = models.JSONField(null=True, blank=True)
@@ -72,6 +77,9 @@ class Experiment(Entity):
     origin = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="copies"
     )
+
+    # Not started before this: the batch that it came with starts one after the other.
+    not_before = models.DateTimeField(null=True, blank=True)
 
     # Changed by `experiments.services.set_status` alone.
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.QUEUED)
@@ -100,6 +108,8 @@ class Experiment(Entity):
     cycle = models.PositiveIntegerField(default=0)
     percent = models.FloatField(null=True, blank=True)
     expected_end = models.DateTimeField(null=True, blank=True)
+    # The end as it was expected first: what is late is late against this.
+    planned_end = models.DateTimeField(null=True, blank=True)
     waiting_for = models.CharField(max_length=250, blank=True)
     # Samples: how many are stored, and the unit's own last number, known at the end.
     sample_count = models.BigIntegerField(default=0)
@@ -201,6 +211,7 @@ class Event(models.Model):
         ALARM = "alarm"
         DEVICE = "device"
         NOTE = "note"
+        BLACK_BOX = "black_box"
 
     experiment = models.ForeignKey(
         Experiment, null=True, blank=True, on_delete=models.CASCADE, related_name="events"
@@ -210,7 +221,7 @@ class Event(models.Model):
     )
     unit = models.ForeignKey(Unit, null=True, blank=True, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(default=timezone.now)
-    kind = models.CharField(max_length=8, choices=Kind.choices)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
     text = models.TextField()
     step = models.PositiveIntegerField(null=True, blank=True)
     detail = models.JSONField(default=dict, blank=True)
@@ -230,6 +241,45 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text}"
+
+
+class BlackBox(models.Model):
+    """A part of what a unit's black box held when it tripped: readings and device exchanges.
+
+    Apart from the events: a part is up to 200 kB, and the pages list events by the hundred.
+    """
+
+    # The alarm's UUID, not its row: parts may come before it, and a stop has none.
+    alarm = models.UUIDField(null=True, blank=True)
+    experiment = models.ForeignKey(
+        Experiment, null=True, blank=True, on_delete=models.CASCADE, related_name="black_boxes"
+    )
+    station = models.ForeignKey(
+        Station, null=True, blank=True, on_delete=models.CASCADE, related_name="black_boxes"
+    )
+    unit = models.ForeignKey(Unit, on_delete=models.CASCADE, related_name="black_boxes")
+    at = models.DateTimeField(default=timezone.now)
+    part = models.PositiveIntegerField(default=1)
+    parts = models.PositiveIntegerField(default=1)
+    text = models.TextField(blank=True)
+    # {exchanges: [{device, at, to, text}], readings: {column: [...]}} as JSON text, as it came.
+    body = models.TextField(default="{}")
+    spool = models.UUIDField()
+    spool_seq = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "black boxes"
+        constraints = [
+            models.UniqueConstraint(fields=["unit", "spool", "spool_seq"], name="black_box_is_stored_once"),
+        ]
+        indexes = [
+            # The alarm's page and its download.
+            models.Index(fields=["alarm", "part"], name="black_box_by_alarm"),
+        ]
+
+    def __str__(self) -> str:
+        return f"black box {self.alarm}, part {self.part} of {self.parts}"
 
 
 class Alarm(Entity):
