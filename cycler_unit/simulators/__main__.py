@@ -1,4 +1,4 @@
-"""Run simulated supplies: ``python -m cycler_unit.simulators --config bench.yaml``.
+"""Run simulated devices: ``python -m cycler_unit.simulators --config bench.yaml``.
 
 The file (every key but ``name`` and ``model`` of a supply may be left out)::
 
@@ -15,6 +15,10 @@ The file (every key but ``name`` and ``model`` of a supply may be left out)::
         noise_v: 0.0005
         noise_a: 0.0002
         cell: {chemistry: NMC, capacity_ah: 2.5, r0_ohm: 0.03, soc: 0.5}
+    circuits:                          # holders whose cell several devices share
+      - {name: holder1, ambient_c: 23, cell: {chemistry: NMC, capacity_ah: 2.5, soc: 0.5}}
+    devices:                           # any family of cycler_unit/simulators/device.py
+      - {name: ps1, model: ea-ps-2084-05-b, circuit: holder1, port: 0}
 
 One line ``ready NAME MODEL RESOURCE`` per way in, ``ready control HOST:PORT``, then ``ready all``.
 A port in use ends it with one sentence and code 1.
@@ -33,7 +37,7 @@ from cycler_unit.simulators import bench, program
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and serve; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m cycler_unit.simulators", description="Simulated supplies."
+        prog="python -m cycler_unit.simulators", description="Simulated devices."
     )
     parser.add_argument("--config", type=Path, required=True, help="the bench file (YAML)")
     options = parser.parse_args(arguments)

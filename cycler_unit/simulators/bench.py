@@ -1,19 +1,22 @@
-"""The bench file: which supplies are simulated, what each of them holds, and where they listen."""
+"""The bench file: which devices are simulated, which cells they share, and where they listen."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
 
+from cycler_unit.simulators.device import factory
 from cycling.cell import Cell
 from wire import kinds
 from wire.catalogue import Kind
 
 # Of a good bench converter in V and in A: more than the finest model's step of 0.1 mV and 0.1 mA.
 LEAST_NOISE = 0.0002
+
+Spec = TypeVar("Spec", bound=msgspec.Struct)
 
 
 class BenchError(Exception):
@@ -84,10 +87,25 @@ class SupplySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return noise_v, noise_a
 
 
-class Bench(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All supplies of one simulator process. ``seed`` makes the noise repeatable."""
+class CircuitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One holder with its wiring, for the devices that name it; ``cell: null`` is an empty one."""
 
-    supplies: tuple[SupplySpec, ...]
+    name: str
+    cell: CellSpec | None = CellSpec()
+    ambient_c: float | None = None
+    speed: float = 1.0
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All devices of one simulator process. ``seed`` makes the noise repeatable.
+
+    ``supplies`` have a cell each; ``devices`` name their ``circuit`` where they have one. What else an
+    entry of ``devices`` may hold is its family's business (``cycler_unit/simulators/device.py``).
+    """
+
+    supplies: tuple[SupplySpec, ...] = ()
+    circuits: tuple[CircuitSpec, ...] = ()
+    devices: tuple[dict[str, Any], ...] = ()
     host: str = "127.0.0.1"
     control_port: int = 0
     seed: int = 1
@@ -110,24 +128,68 @@ def parse(tree: Any) -> Bench:
         bench = msgspec.convert(tree, Bench)
     except msgspec.ValidationError as error:
         raise BenchError(f"the bench file is wrong: {error}") from error
+    if not bench.supplies and not bench.devices:
+        raise BenchError("the bench file is wrong: it names neither `supplies` nor `devices`")
     names = [supply.name for supply in bench.supplies]
+    names += [str(device.get("name", "")) for device in bench.devices]
+    circuits = [circuit.name for circuit in bench.circuits]
+    _unique("supplies", names)
+    _unique("circuits", circuits)
     for supply in bench.supplies:
-        _check(supply, names)
+        _check(supply)
+    for circuit in bench.circuits:
+        _check_circuit(circuit)
+    for device in bench.devices:
+        _check_device(device, circuits)
     return bench
 
 
-def _check(supply: SupplySpec, names: list[str]) -> None:
+def convert(spec: dict[str, Any], wanted: type[Spec]) -> Spec:
+    """Return one entry of ``devices`` as its family's struct; raise ``BenchError`` naming the key."""
+    try:
+        return msgspec.convert(spec, wanted)
+    except msgspec.ValidationError as error:
+        raise BenchError(f"devices: {spec.get('name')}: {error}") from error
+
+
+def _unique(where: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise BenchError(f"{where}: the name {name!r} is used twice")
+
+
+def _check(supply: SupplySpec) -> None:
     try:
         kind = supply.kind
     except KeyError as error:
         raise BenchError(f"supplies: {supply.name}: {error.args[0]}") from error
     if kind.family != "ea":
         raise BenchError(f"supplies: {supply.name}: no simulator for {kind.label}")
-    if names.count(supply.name) > 1:
-        raise BenchError(f"supplies: the name {supply.name!r} is used twice")
     if supply.port is None and supply.pty is None:
         raise BenchError(f"supplies: {supply.name}: give a port, a pty or both")
     if supply.speed <= 0:
         raise BenchError(f"supplies: {supply.name}: speed must be positive")
     if supply.cell is not None:
         supply.cell.build()
+
+
+def _check_circuit(circuit: CircuitSpec) -> None:
+    if circuit.speed <= 0:
+        raise BenchError(f"circuits: {circuit.name}: speed must be positive")
+    if circuit.cell is not None:
+        circuit.cell.build()
+
+
+def _check_device(device: dict[str, Any], circuits: list[str]) -> None:
+    name, model = device.get("name"), device.get("model")
+    if not isinstance(name, str) or not isinstance(model, str):
+        raise BenchError("devices: each has a name and a model, both texts")
+    try:
+        factory(kinds.get(model).family)
+    except KeyError as error:
+        raise BenchError(f"devices: {name}: {error.args[0]}") from error
+    circuit = device.get("circuit")
+    if circuit is not None and circuit not in circuits:
+        raise BenchError(
+            f"devices: {name}: no circuit {circuit!r}; there are {', '.join(circuits) or 'none'}"
+        )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from cycler_unit.simulators.bench import SupplySpec
+from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.regulator import Regulator, SetPoints, Trips
 from cycler_unit.simulators.scpi import POWER_ON, Instrument, ScpiError, boolean, number
 from wire.catalogue import Kind
@@ -22,6 +24,9 @@ RESISTANCE_SPAN = 2000.0
 ALARM_BITS = {"OVP": 0, "OCP": 1, "OPP": 2, "OT": 3, "PF": 13}
 REMOTE_BIT, OUTPUT_BIT = 10, 11
 REGULATION_BITS = {"cv": 8, "cc": 9, "cp": 10, "cr": 11}
+
+# What an instrument answers for "not measured" (devices.md 6).
+NOT_MEASURED = "9.9E37"
 
 FIELDS = {
     "VOLTage": ("voltage_v", "V", "v"),
@@ -43,7 +48,12 @@ class EaSupply(Instrument):
     """Answer a PSB's or a PS's commands; its cell lives in ``regulator``."""
 
     def __init__(
-        self, spec: SupplySpec, *, seed: int = 1, clock: Callable[[], float] = time.monotonic
+        self,
+        spec: SupplySpec,
+        *,
+        seed: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        circuit: Circuit | None = None,
     ) -> None:
         super().__init__()
         self.spec, self.kind = spec, spec.kind
@@ -59,7 +69,7 @@ class EaSupply(Instrument):
         self.alarms: set[str] = set()
         noise_v, noise_a = spec.noise()
         self.regulator = Regulator(
-            spec.cell.build() if spec.cell else None,
+            circuit or (spec.cell.build() if spec.cell else None),
             self._default_points(),
             self._default_trips(),
             clock=clock,
@@ -137,7 +147,7 @@ class EaSupply(Instrument):
         ceiling = PROTECTION_SHARE * self.nominal[letter]
 
         def write(text: str) -> None:
-            self._need_remote()
+            self._need_obedience()
             low, high = self.limits[(field, "LOW")], self.limits[(field, "HIGH")]
             self._hold(field, round(number(text, unit, low, high), self.places[letter]))
 
@@ -173,6 +183,31 @@ class EaSupply(Instrument):
         if not self.remote:
             raise ScpiError(-201)
 
+    def _need_obedience(self) -> None:
+        """Set points only: a supply that refuses them still switches."""
+        self._need_remote()
+        if self.regulator.faults.refuse:
+            raise ScpiError(-200)
+
+    def clamp(self, most_a: float) -> None:
+        """Hold current set points, present and to come, silently at most at ``most_a``."""
+        regulator = self.regulator
+        regulator.advance()
+        regulator.faults.clamp_a = most_a
+        regulator.points.source_a = min(regulator.points.source_a, most_a)
+        regulator.points.sink_a = min(regulator.points.sink_a, most_a)
+
+    def by_hand(self, asked: dict[str, Any]) -> None:
+        """Somebody at the front panel turns set points (``SetPoints`` fields) or the ``output``."""
+        regulator = self.regulator
+        regulator.advance()
+        for field, value in asked.items():
+            if field in vars(regulator.points):
+                setattr(regulator.points, field, float(value))
+                regulator.note(field)
+        if asked.get("output") is not None:
+            regulator.switch(bool(asked["output"]))
+
     def _hold(self, field: str, value: float) -> None:
         regulator = self.regulator
         regulator.advance()
@@ -183,7 +218,7 @@ class EaSupply(Instrument):
         regulator.note(field)
 
     def _set_resistance(self, text: str) -> None:
-        self._need_remote()
+        self._need_obedience()
         self.sink_ohm = round(number(text, "OHM", self._least_ohm(), self._most_ohm()), 3)
         self._apply_resistance()
 
@@ -276,10 +311,14 @@ class EaSupply(Instrument):
         return text[1:] if text.startswith("-") and not text.strip("-0. " + unit) else text
 
     def _measured(self, index: int) -> str:
+        if self.regulator.faults.sensor_off:
+            return f"{NOT_MEASURED} {'VAW'[index]}"
         value = self.regulator.measure()[index]
         return self._text(value, "vaw"[index], "VAW"[index])
 
     def _measure_all(self) -> str:
+        if self.regulator.faults.sensor_off:
+            return ", ".join(f"{NOT_MEASURED} {unit}" for unit in "VAW")
         values = self.regulator.measure()
         return ", ".join(
             self._text(value, letter, letter.upper()) for value, letter in zip(values, "vaw", strict=True)

@@ -31,12 +31,18 @@ class Lines:
         return [line.rstrip(b"\r").decode("ascii", "replace") for line in lines if len(line) <= LONGEST]
 
 
+def silence(line: str) -> str | None:
+    """Answer nothing: until a device takes the port."""
+    return None
+
+
 class Port:
     """One way in. ``dropped`` is how its cable is broken at the moment; ``latency_s`` delays answers."""
 
     resource = ""
+    where = ""
 
-    def __init__(self, answer: Answer, latency_s: float = 0.0) -> None:
+    def __init__(self, answer: Answer = silence, latency_s: float = 0.0) -> None:
         self.answer = answer
         self.latency_s = latency_s
         self.dropped: Drop = ""
@@ -102,6 +108,7 @@ class TcpPort(Port):
     def __init__(self, answer: Answer, host: str, port: int, latency_s: float = 0.0) -> None:
         super().__init__(answer, latency_s)
         self.host, self.port = host, port
+        self.where = f"port {port}"
         self.clients: set[TcpConnection] = set()
         self._server: asyncio.Server | None = None
 
@@ -137,6 +144,7 @@ class Pty(Port):
     def __init__(self, answer: Answer, path: str, latency_s: float = 0.0) -> None:
         super().__init__(answer, latency_s)
         self.path = Path(path)
+        self.where = path
         self.resource = f"ASRL{path}::INSTR"
         self._lines = Lines()
         self._master = self._slave = -1
@@ -190,3 +198,13 @@ class Pty(Port):
     def close(self) -> None:
         """Remove terminal and link."""
         self._hang_up()
+
+
+def ports(host: str, port: int | None, pty: str | None, latency_s: float = 0.0) -> list[Port]:
+    """Return the ways in that a bench entry names: a TCP port, a pseudo-terminal or both."""
+    found: list[Port] = []
+    if port is not None:
+        found.append(TcpPort(silence, host, port, latency_s))
+    if pty is not None:
+        found.append(Pty(silence, pty, latency_s))
+    return found

@@ -26,9 +26,17 @@ def supply(name: str = "psb1", cell: dict[str, Any] | None = None, **more: Any) 
 
 
 class Simulators:
-    """The simulator program with these supplies."""
+    """The simulator program with these supplies, and with devices that share circuits."""
 
-    def __init__(self, folder: Path, supplies: list[dict[str, Any]], seed: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        supplies: list[dict[str, Any]],
+        seed: int = 1,
+        *,
+        devices: list[dict[str, Any]] | None = None,
+        circuits: list[dict[str, Any]] | None = None,
+    ) -> None:
         self.supplies = supplies
         self.control_port = free_port()
         self.file = folder / "bench.yaml"
@@ -38,6 +46,8 @@ class Simulators:
             "control_port": self.control_port,
             "seed": seed,
             "supplies": supplies,
+            "devices": devices or [],
+            "circuits": circuits or [],
         }
         self.file.write_text(yaml.safe_dump(settings))
         command = [sys.executable, "-m", "cycler_unit.simulators", "--config", str(self.file)]
@@ -54,6 +64,11 @@ class Simulators:
             {"name": each["name"], "kind": "visa", "resource": f"TCPIP::127.0.0.1::{each['port']}::SOCKET"}
             for each in self.supplies
         ]
+
+    def links_of(self, device: str) -> list[dict[str, Any]]:
+        """Return the links of unit.yaml that reach one running device."""
+        described = self.ask(query="devices")["devices"]
+        return next(each["links"] for each in described if each["name"] == device)
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send one line to the control port and return its answer, e.g. ``device=..., query='truth'``."""
