@@ -109,6 +109,8 @@ class ReportedDevice(Message, frozen=True, kw_only=True):
     link: dict[str, Any] = {}
     answered: str = ""
     """What an unknown device said of itself, as text or hex; its ``model`` is empty then."""
+    since: str = ""
+    """Since when it is connected, or not; ISO 8601 UTC on the unit's clock."""
 
 
 class DeviceReport(Message, frozen=True, kw_only=True):
@@ -140,6 +142,7 @@ CommandKind = Literal[
     "can.send",
     "can.listen",
     "unit.log",
+    "unit.readings",
     "unit.restart",
 ]
 # A manual lease lasts this long and is renewed by the page (safety.md rule 20).
@@ -183,8 +186,8 @@ class Event(Message, frozen=True, kw_only=True):
 
     status: ``{status, end_reason?, last_seq?}``; step: a step row (``row``) or ``{entered}``;
     alarm: ``{id, code, limit?, measured?, station, experiment?, class}``;
-    reading: ``{device, values{measure: number or null}}``, a device that runs no experiment, every
-    period; black_box: ``{alarm?, exchanges[{device, at, to, text}], readings{columns}}``, in parts of
+    reading: ``{device, model, serial_number, link_name, values{measure: number or null}}``, a device
+    that runs no experiment, every period; ``device`` only of one in a station; black_box: ``{alarm?, exchanges[{device, at, to, text}], readings{columns}}``, in parts of
     at most 200 kB (``part``, ``parts``); progress: ``{command, done, of, text}`` of a long command.
     """
 
@@ -251,6 +254,8 @@ class StationDevice(Message, frozen=True, kw_only=True):
     serial_number: str
     link: dict[str, Any]
     name: str = ""
+    kind: dict[str, Any] | None = None
+    """The whole catalogue row of a model that people added on the site; None: the unit knows it."""
 
 
 class StationMeasure(Message, frozen=True, kw_only=True):
@@ -421,15 +426,28 @@ class StationDrill(Message, frozen=True, kw_only=True):
 
 
 class Detect(Message, frozen=True, kw_only=True):
-    """Scan for devices; ``links`` names buses of the unit's file, empty means all."""
+    """Scan for devices; ``links`` names buses of the unit's file, empty means all.
+
+    ``kinds`` are the catalogue rows that operators made on the site: the unit keeps them.
+    """
 
     links: list[str] = []
+    kinds: list[dict[str, Any]] = []
+
+
+class DevicePlace(Message, frozen=True, kw_only=True):
+    """How the unit knows a device that is in no station: the site's UUID says nothing to it."""
+
+    model: str
+    serial_number: str = ""
+    link_name: str = ""
 
 
 class DeviceRead(Message, frozen=True, kw_only=True):
     """Read a device now; the reply carries ``{values, held, output_on?}``."""
 
     device: str
+    where: DevicePlace | None = None
 
 
 class DeviceLease(Message, frozen=True, kw_only=True):
@@ -443,6 +461,7 @@ class DeviceLease(Message, frozen=True, kw_only=True):
     lease: str
     person: str
     device: str | None = None
+    where: DevicePlace | None = None
     station: str | None = None
     release: bool = False
     connected: Literal["battery", "other"] = "other"
@@ -465,6 +484,7 @@ class DeviceSet(Message, frozen=True, kw_only=True):
 
     lease: str
     device: str
+    where: DevicePlace | None = None
     values: dict[str, float | str]
     person: str = ""
 
@@ -473,6 +493,7 @@ class DeviceOff(Message, frozen=True, kw_only=True):
     """Down: everything of a device or a station off, whoever holds it; never expires."""
 
     device: str | None = None
+    where: DevicePlace | None = None
     station: str | None = None
     person: str = ""
 
@@ -497,9 +518,14 @@ class CanSend(Message, frozen=True, kw_only=True):
 
 
 class CanListen(Message, frozen=True, kw_only=True):
-    """Listen on a CAN bus; the reply carries up to ``most`` frames that pass ``(id & mask)``."""
+    """Listen on a CAN bus; the reply carries up to ``most`` frames that pass ``(id & mask)``.
+
+    ``after`` 0: a new look, ``seconds`` long. Else the frames that came since the answer whose
+    ``next`` it repeats, as soon as there is one: asking again and again misses none.
+    """
 
     link: str
+    after: int = 0
     seconds: float = 5.0
     id: int = 0
     mask: int = 0
@@ -511,6 +537,19 @@ class UnitLog(Message, frozen=True, kw_only=True):
 
     lines: int = 200
     level: str | None = None
+
+
+class ReadingPeriod(Message, frozen=True, kw_only=True):
+    """How often one device is recorded while it runs no experiment; None = the unit's own default."""
+
+    where: DevicePlace
+    every_s: float | None = None
+
+
+class UnitReadings(Message, frozen=True, kw_only=True):
+    """Set recording periods; devices that are not named keep theirs. The unit keeps it."""
+
+    periods: list[ReadingPeriod]
 
 
 class UnitRestart(Message, frozen=True, kw_only=True):
@@ -541,5 +580,6 @@ ARGS: dict[str, type[Message]] = {
     "can.send": CanSend,
     "can.listen": CanListen,
     "unit.log": UnitLog,
+    "unit.readings": UnitReadings,
     "unit.restart": UnitRestart,
 }

@@ -44,7 +44,11 @@ class DeviceModel(Entity):
     source = models.CharField(
         max_length=16,
         default="catalogue",
-        choices=[("catalogue", "Catalogue"), ("unit", "Reported by a unit")],
+        choices=[
+            ("catalogue", "Catalogue"),
+            ("unit", "Reported by a unit"),
+            ("operator", "Added on the site"),
+        ],
     )
 
     class Meta:
@@ -96,6 +100,8 @@ class Unit(Entity):
     spool_batches = models.PositiveIntegerField(default=0)
     rejected_batches = models.PositiveIntegerField(default=0)
     dropped_messages = models.PositiveIntegerField(default=0)
+    # [{link_name, answered, serial_number, link, since}]: who answered and is in no catalogue.
+    unknown_devices = models.JSONField(default=list, blank=True)
     # The manager that owns it, taken and renewed by conditional UPDATE (wire.md).
     manager = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
@@ -149,6 +155,33 @@ class EnrolToken(Entity):
         return self.note or str(self.uuid)
 
 
+class Zone(Entity):
+    """What stations share: interlocks, and outputs that act when one opens (safety.md rule 18)."""
+
+    name = models.CharField(max_length=100, unique=True)
+    description = models.TextField(blank=True)
+    unit = models.ForeignKey(Unit, on_delete=models.PROTECT, related_name="zones")
+    # [{name, device (uuid), measure, ok}] as `wire.messages.Interlock`.
+    interlocks = models.JSONField(default=list, blank=True)
+    # [{name, device (uuid), control, on_trip, normal, on_server_lost}] as `wire.messages.ZoneOutput`.
+    outputs = models.JSONField(default=list, blank=True)
+    # An interlock's reading older than this counts as open.
+    max_age_s = models.FloatField(
+        default=2.0, validators=[MinValueValidator(0.5), MaxValueValidator(60)]
+    )
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(max_age_s__gte=0.5, max_age_s__lte=60), name="zone_age_in_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Station(Entity):
     """Devices of one unit composed into one test channel, and what it is doing."""
 
@@ -162,6 +195,13 @@ class Station(Entity):
         PAUSED = "paused"
         TRIPPED = "tripped"
         UNSAFE = "unsafe"
+
+    class Quadrants(models.TextChoices):
+        """Which way current may flow through the cell (rule 14)."""
+
+        BOTH = "both"
+        CHARGE = "charge"
+        DISCHARGE = "discharge"
 
     name = models.CharField(max_length=100, unique=True)
     location = models.CharField(max_length=100, blank=True)
@@ -180,6 +220,17 @@ class Station(Entity):
     loop_period_s = models.FloatField(
         default=0.1, validators=[MinValueValidator(0.01), MaxValueValidator(10)]
     )
+    quadrants = models.CharField(max_length=9, choices=Quadrants.choices, default=Quadrants.BOTH)
+    # Measured at rest (safety.md rule 17).
+    leak_a = models.FloatField(null=True, blank=True)
+    # Name of the output that opens when it is not refreshed for 5 s (rule 3).
+    dead_man = models.CharField(max_length=60, blank=True)
+    # Without own bounds and without a dead man nothing larger runs here in that direction (rule 3).
+    unguarded_max_wh = models.FloatField(default=5.0)
+    # The largest battery and EUCAR level that may be put here (rule 21); null = not limited.
+    max_energy_wh = models.FloatField(null=True, blank=True)
+    max_hazard_level = models.PositiveSmallIntegerField(null=True, blank=True)
+    zone = models.ForeignKey(Zone, null=True, blank=True, on_delete=models.PROTECT, related_name="stations")
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -195,6 +246,9 @@ class Station(Entity):
     reading_at = models.DateTimeField(null=True, blank=True)
     # The alarm whose latch holds the station (UUID of the alarm); the unit's word.
     latched_alarm = models.UUIDField(null=True, blank=True)
+    # The manual lease that holds it, and what its outputs are set to; the unit's word.
+    lease = models.CharField(max_length=36, blank=True)
+    output_values = models.JSONField(default=dict, blank=True)
 
     class Meta:
         ordering = ["name"]
@@ -203,6 +257,13 @@ class Station(Entity):
             models.CheckConstraint(
                 condition=models.Q(loop_period_s__gte=0.01, loop_period_s__lte=10),
                 name="station_loop_period_in_range",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(quadrants__in=["both", "charge", "discharge"]),
+                name="station_quadrants_are_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(max_hazard_level__lte=7), name="station_hazard_level_is_eucar"
             ),
         ]
         indexes = [
@@ -269,9 +330,19 @@ class Device(Entity):
     detail = models.CharField(max_length=250, blank=True)
     first_seen = models.DateTimeField(default=timezone.now)
     last_seen = models.DateTimeField(default=timezone.now)
+    # Since when a scan does not find it any more.
+    gone_since = models.DateTimeField(null=True, blank=True)
+    # How often its readings are recorded while nothing runs; null = every 10 s.
+    record_every_s = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(3600)]
+    )
     # One device in one station: the column can hold only one.
     station = models.ForeignKey(
         Station, null=True, blank=True, on_delete=models.SET_NULL, related_name="used_devices"
+    )
+    # ... or in one zone.
+    zone = models.ForeignKey(
+        Zone, null=True, blank=True, on_delete=models.SET_NULL, related_name="used_devices"
     )
 
     class Meta:
@@ -340,6 +411,46 @@ class StationMeasure(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Hold(models.Model):
+    """Who has taken a device or a station by hand, as its unit confirmed it last (safety.md rule 20).
+
+    The unit's lease is the truth and ends by itself; this row lets a second person see who holds it.
+    """
+
+    device = models.OneToOneField(
+        Device, null=True, blank=True, on_delete=models.CASCADE, related_name="hold"
+    )
+    station = models.OneToOneField(
+        Station, null=True, blank=True, on_delete=models.CASCADE, related_name="hold"
+    )
+    lease = models.UUIDField(unique=True)
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    person_name = models.CharField(max_length=150)
+    # What is connected: "battery" or "other", and the terms it was taken on.
+    terms = models.JSONField(default=dict)
+    taken_at = models.DateTimeField(default=timezone.now)
+    until = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(device__isnull=True, station__isnull=False)
+                | models.Q(device__isnull=False, station__isnull=True),
+                name="hold_is_of_one_thing",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.station or self.device} by {self.person_name}"
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the lease still runs, as far as the site has heard."""
+        return self.until > timezone.now()
 
 
 class ManagerBeat(models.Model):
