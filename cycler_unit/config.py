@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -42,6 +42,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     token: str | None = None
     token_file: str | None = None
     links: list[dict[str, Any]] = []
+    discover: list[Literal["serial", "visa"]] = []
+    record_every_s: Annotated[float, Meta(ge=0.5, le=86400.0)] = 10.0
     loop_period_s: Annotated[float, Meta(ge=0.01, le=10.0)] | None = None
     idle_period_s: Annotated[float, Meta(ge=0.1, le=5.0)] = 1.0
     wiring_check_s: Annotated[float, Meta(ge=0.5, le=60.0)] = 2.0
