@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
-import sqlite3
 import sys
-
-import msgspec
 
 from cycler_unit import __version__, config, logs
 
@@ -36,24 +32,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(settings: config.Config) -> int:
-    """Run until SIGTERM or SIGINT."""
-    from cycler_unit.agent import Agent
-    from cycler_unit.lock import Held
+    """Run until SIGTERM or SIGINT; this process is the parent of all others (safety.md rule 8)."""
+    from cycler_unit.lock import Held, Lock
+    from cycler_unit.owner.parent import Parent
 
-    agent = Agent(settings)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda _number, _frame: agent.ask_to_stop())
+    lock = Lock(settings.folder / "unit.lock")
     try:
-        agent.start()
+        lock.take()
     except Held as error:
         print(f"cycler_unit: {error}", file=sys.stderr)
         return 3
-    except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
+    except OSError as error:
         print(f"cycler_unit: cannot start with {settings.state_dir}: {error}", file=sys.stderr)
         return 1
-    agent.wait()
-    agent.stop()
-    return 0
+    try:
+        return Parent(settings).run()
+    finally:
+        lock.release()
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from urllib.parse import quote
 import msgspec
 
 from cycler_unit import __version__, config, disk, metrics
+from cycler_unit.buses.protocol import Buses
 from cycler_unit.clock import JumpWatch, ServerClock, iso
 from cycler_unit.config import Config
 from cycler_unit.devices import Devices
 from cycler_unit.dispatch import Dispatcher
 from cycler_unit.enrol import Enrolment, IdentityFile
 from cycler_unit.hub import Hub
-from cycler_unit.lock import Lock
 from cycler_unit.loopback import Answer, Loopback
 from cycler_unit.presence import Here
 from cycler_unit.session import Session
@@ -48,14 +48,17 @@ class Control(msgspec.Struct, kw_only=True):
 class Agent:
     """The running unit."""
 
-    def __init__(self, settings: Config) -> None:
+    def __init__(self, settings: Config, buses: Buses) -> None:
         self.config = settings
-        self._lock = Lock(settings.folder / "unit.lock")
         self.spool = Spool(settings.folder / "spool.sqlite3")
         self.devices = Devices(list(settings.links))
         self.clock = ServerClock()
-        self.hub = Hub(settings, self.spool, self.devices, StationFolder(settings.folder / "stations"))
+        self.hub = Hub(
+            settings, self.spool, self.devices, StationFolder(settings.folder / "stations"), buses=buses
+        )
         self.session: Session | None = None
+        self.restarting = False
+        """Whether the end that was asked for is to be followed by a start."""
         self._stations: dict[str, Station] = {}
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -70,17 +73,17 @@ class Agent:
     def start(self) -> None:
         """Start in the order that safety asks for.
 
-        1. nobody else drives these devices; 2. the spool, to know what ran; 3. each station opens its
-        device, off first; 4. all other links are searched, off first; 5. the world outside.
-        Raises ``lock.Held`` when another unit runs here.
+        1. the spool, to know what ran; 2. each station opens its device, off first; 3. all other links
+        are searched, off first; 4. the world outside.
         """
-        self._lock.take()
         self.identity_file = IdentityFile(self.config.folder / "identity.json")
         self.identity = self.identity_file.load(self.config.hardware_id)
         self.spool.start()
         self._start_stations()
         self.hub.changed = self._changed
         self.hub.devices_changed = self._publish_devices
+        self.hub.restart = self._restart
+        self.hub.heard_within = self.clock.heard_within
         self.dispatcher = Dispatcher(self.hub, self, self._publish_devices)
         self._serve()
         self._begin(self._scan, "scan")
@@ -92,6 +95,10 @@ class Agent:
         """Wait until somebody asks for the end."""
         while not self._stopping.wait(3600.0):
             pass
+
+    def _restart(self) -> None:
+        self.restarting = True
+        self.ask_to_stop()
 
     def ask_to_stop(self) -> None:
         """Ask for the end; returns at once."""
@@ -116,7 +123,7 @@ class Agent:
             server.stop()
         (self.config.folder / "control.json").unlink(missing_ok=True)
         self.spool.stop()
-        self._lock.release()
+        self.hub.buses.stop()
         logger.info("event=stopped")
 
     def _begin(self, work: object, name: str) -> None:

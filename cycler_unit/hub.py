@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cycler_unit.buses.local import LocalBuses
+from cycler_unit.buses.protocol import Buses
 from cycler_unit.config import Config
 from cycler_unit.devices import Devices
 from cycler_unit.spool import Spool
@@ -23,3 +25,9 @@ class Hub:
     """Say that a state changed, so that a heartbeat goes out at once."""
     devices_changed: Callable[[], None] = field(default=lambda: None)
     """Say that a device was lost or found."""
+    buses: Buses = field(default_factory=LocalBuses)
+    """How devices are reached: in the running unit by the owner of each bus."""
+    heard_within: Callable[[float], bool] = field(default=lambda seconds: True)
+    """Say whether a manager answered a heartbeat in the last so many seconds (rule 9)."""
+    restart: Callable[[], None] = field(default=lambda: None)
+    """Start the agent again, outputs off first."""

@@ -5,14 +5,19 @@ A running unit does it itself; without one the devices are opened here, off firs
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from cycler_unit import devices, loopback
-from cycler_unit.agent import Control, control_of
+from cycler_unit import loopback
+from cycler_unit.agent import control_of
+from cycler_unit.buses.local import LocalBuses
+from cycler_unit.buses.protocol import bus_key, device_key
 from cycler_unit.config import Config
+from cycler_unit.drivers.base import Device, PowerDevice
 from cycler_unit.drivers.errors import DriverError
+from cycler_unit.owner import leftovers
 from cycler_unit.power import Power
 from cycler_unit.stations import StationFolder
 from wire import kinds
@@ -20,21 +25,35 @@ from wire.catalogue import Kind
 
 
 def stop_all(settings: Config) -> int:
-    """Switch all off and say so, line by line; returns 0 only when all are confirmed off."""
+    """Switch all off and say so, line by line; returns 0 only when all are confirmed off.
+
+    1. the running unit does it; 2. one that does not answer is ended, which makes the owners of its
+    buses switch off and free the ports, and the devices are opened here; 3. what could not be opened
+    is asked of the unit once more: its supervisor may have started it again, which holds the ports.
+    """
+    if (done := _by_unit(settings)) is not None:
+        return done
+    if leftovers.alive(settings.folder):
+        print("the unit does not answer; ending it")
+        leftovers.kill(settings.folder)
+    failed = _directly(settings)
+    if failed and (done := _by_unit(settings)) is not None:
+        return done
+    return failed
+
+
+def _by_unit(settings: Config) -> int | None:
+    """Let the running unit do it; None when there is none or it does not answer."""
     control = control_of(settings.folder)
-    if control is not None:
-        try:
-            return _by_unit(control)
-        except OSError:
-            print("the unit does not answer; switching the devices off directly")
-    return _directly(settings)
-
-
-def _by_unit(control: Control) -> int:
-    status, body = loopback.ask(control.port, "POST", "/stop-all", control.secret)
+    if control is None:
+        return None
+    try:
+        status, body = loopback.ask(control.port, "POST", "/stop-all", control.secret)
+    except OSError:
+        return None
     answer: dict[str, Any] = msgspec.json.decode(body) if status == 200 else {}
     if answer.get("outcome") is None:
-        raise OSError(f"status {status}")
+        return None
     names = answer.get("names", {})
     for station, result in ((answer.get("result") or {}).get("stations") or {}).items():
         print(
@@ -48,48 +67,68 @@ def _by_unit(control: Control) -> int:
 
 
 def _directly(settings: Config) -> int:
+    print("switching the devices off directly")
     failed = 0
-    for name, kind, link in _devices(settings):
-        try:
-            text = _off(name, kind, link)
-        except DriverError as error:
-            text = str(error)
-        failed += bool(text)
-        print(f"{name}: {'NOT CONFIRMED OFF: ' + text if text else 'off, confirmed'}")
+    buses = LocalBuses()
+    try:
+        for name, device in _devices(settings, buses):
+            text = device if isinstance(device, str) else _off(device)
+            failed += bool(text)
+            print(f"{name}: {'NOT CONFIRMED OFF: ' + text if text else 'off, confirmed'}")
+    finally:
+        buses.stop()
     print("NOT ALL CONFIRMED OFF" if failed else "all devices are confirmed off")
     return 1 if failed else 0
 
 
-def _devices(settings: Config) -> list[tuple[str, Kind | None, dict[str, Any]]]:
-    """Return all power devices that this unit could have left on: its stations', then its links'."""
-    found: dict[str, tuple[str, Kind | None, dict[str, Any]]] = {}
+def _devices(settings: Config, buses: LocalBuses) -> Iterator[tuple[str, tuple[Kind, Device] | str]]:
+    """Yield all devices that this unit could have left on: its stations', then what its links reach.
+
+    A text instead of a device says why it cannot be reached.
+    """
+    known: set[str] = set()
     for kept in StationFolder(settings.folder / "stations").load():
-        for device in kept.configure.devices:
-            if device.role == "power":
-                kind = next((each for each in kinds.KINDS if each.key == device.model), None)
-                found[devices.name_of(device.link)] = (
-                    f"{kept.configure.name} {device.model}",
-                    kind,
-                    device.link,
-                )
+        for each in kept.configure.devices:
+            known.add(device_key(each.link))
+            kind = next((row for row in kinds.KINDS if row.key == each.model), None)
+            name = f"{kept.configure.name} {each.model}"
+            yield name, _made(kind, each.link, name, buses) if kind else f"unknown model {each.model}"
     for link in settings.links:
-        found.setdefault(devices.name_of(link), (devices.name_of(link), None, link))
-    return list(found.values())
+        if device_key(link) in known:
+            continue
+        name = str(link.get("name") or bus_key(link))
+        try:
+            found = buses.scan(link, lambda done, of, text: None, [])
+        except DriverError as error:
+            yield name, str(error)
+            continue
+        for seen in found:
+            if device_key(seen.link) in known:
+                continue
+            kind = next((row for row in kinds.KINDS if row.key == seen.kind), None)
+            label = f"{name} {seen.model or seen.answered}"
+            yield label, _made(kind, seen.link, label, buses) if kind else "nobody knows this device"
 
 
-def _off(name: str, kind: Kind | None, link: dict[str, Any]) -> str:
-    """Return why a device is not confirmed off, empty when it is; raises the errors of drivers."""
-    if kind is None:
-        identity = devices.identify(link)
-        kind = kinds.match(
-            ", ".join((identity.maker, identity.model, identity.serial_number, identity.firmware))
-        )
-        if kind is None:
-            return f"unknown device {identity.model}"
-    power = Power(devices.make(kind, link, name), kind, "")
+def _made(kind: Kind, link: dict[str, Any], name: str, buses: LocalBuses) -> tuple[Kind, Device] | str:
     try:
-        power.open()
-        result = power.off()
-        return "" if result.confirmed else result.text
+        return kind, buses.device(kind, link, name)
+    except DriverError as error:
+        return str(error)
+
+
+def _off(made: tuple[Kind, Device]) -> str:
+    """Return why a device is not confirmed off, empty when it is."""
+    kind, device = made
+    try:
+        if isinstance(device, PowerDevice):
+            power = Power(device, kind, "")
+            power.open()
+            result = power.off()
+            return "" if result.confirmed else result.text
+        device.open()  # makes safe and confirms it
+        return ""
+    except DriverError as error:
+        return str(error)
     finally:
-        power.close()
+        device.close()
