@@ -190,7 +190,7 @@ def test_a_station_needs_something_that_drives(manager: Person) -> None:
 def test_one_device_drives_a_station(manager: Person) -> None:
     unit = factories.make_unit()
     both = [{"device": factories.make_device(unit, serial), "role": "power"} for serial in ("1", "2")]
-    with pytest.raises(Refused, match="two devices yet"):
+    with pytest.raises(Refused, match="a source and a load, one of each"):
         services.compose_station(manager, **_body(unit, devices=both))
 
 

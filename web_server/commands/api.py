@@ -15,9 +15,11 @@ from web_server.api.fields import Reference, StrictModelSerializer, StrictSerial
 from web_server.api.schema import WAIT
 from web_server.api.views import Read
 from web_server.commands import queries, services
+from web_server.commands.arguments import ARGUMENTS, ArgumentsField, checked
 from web_server.commands.models import Command
+from web_server.commands.sending import send
 from web_server.commands.waiting import answer_with, seconds_to_wait, until_closed
-from web_server.lab.models import Station, Unit
+from web_server.lab.models import Device, Station, Unit
 from web_server.lib.errors import Refused
 
 
@@ -77,7 +79,8 @@ ELSEWHERE = {
 }
 # Characters of arguments that every list and every open page may get along with the command.
 LARGE_ARGS = 4096
-KIND_CHOICES = [(kind, kind) for kind in services.KINDS if kind not in ELSEWHERE]
+# What the site sends by itself (a loaded battery, the periods of recording) is nobody's to send.
+KIND_CHOICES = [(kind, kind) for kind in services.KINDS if kind in ARGUMENTS]
 
 
 class CommandRow(CommandBody):
@@ -89,10 +92,10 @@ class CommandRow(CommandBody):
 
 
 class CommandRequest(StrictSerializer):
-    """A command: ``args`` by ``kind``, as the unit takes them."""
+    """A command: ``args`` by ``kind``."""
 
     kind = serializers.ChoiceField(choices=KIND_CHOICES)
-    args = serializers.DictField(required=False)
+    args = ArgumentsField(required=False)
     expires_s = serializers.FloatField(required=False, min_value=1, max_value=600)
 
     def to_internal_value(self, data: Any) -> Any:
@@ -102,18 +105,23 @@ class CommandRequest(StrictSerializer):
             raise serializers.ValidationError({"kind": [f"{kind} is asked for by {ELSEWHERE[kind]}"]})
         return super().to_internal_value(data)
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check the arguments by the kind's own body."""
+        return {**attrs, "args": checked(attrs["kind"], attrs.get("args", {}))}
+
 
 class AddressedCommandRequest(CommandRequest):
-    """A command with its address: a unit, or a station."""
+    """A command with its address: a unit, a station, or a device."""
 
     unit = Reference(queryset=Unit.objects.all(), required=False)
     station = Reference(queryset=Station.objects.select_related("unit"), required=False)
+    device = Reference(queryset=Device.objects.select_related("unit", "station", "model"), required=False)
 
-    def validate(self, attrs: dict[str, object]) -> dict[str, object]:
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Ask for exactly one address."""
-        if ("unit" in attrs) == ("station" in attrs):
-            raise Refused.one("Name either a unit or a station.", "station")
-        return attrs
+        if sum(name in attrs for name in ("unit", "station", "device")) != 1:
+            raise Refused.one("Name either a unit, a station or a device.", "station")
+        return super().validate(attrs)
 
 
 class CommandFilters(django_filters.FilterSet):
@@ -156,12 +164,10 @@ class CommandViewSet(Read):
         parameters=[WAIT],
     )
     def create(self, request: Request) -> Response:
-        """Send a command to a unit or a station; `?wait=5` holds the answer until it is done."""
+        """Send a command to a unit, a station or a device; `?wait=5` holds the answer until it is done."""
         wait_s = seconds_to_wait(request)
         body = self.body(AddressedCommandRequest)
-        station = body.pop("station", None)
-        unit = body.pop("unit", None) or station.unit
-        command = services.request(
-            body.pop("kind"), body.pop("args", {}), unit, station=station, by=request.user, **body
-        )
+        station, device = body.pop("station", None), body.pop("device", None)
+        unit = body.pop("unit", None) or (station or device).unit
+        command = send(request.user, unit=unit, station=station, device=device, **body)
         return answer_with(until_closed(command, wait_s))

@@ -24,6 +24,7 @@ from web_server.accounts.roles import Role, require
 from web_server.commands import queries
 from web_server.commands.models import Command
 from web_server.experiments.models import Alarm, Experiment
+from web_server.lab import holds
 from web_server.lab.models import Station, Unit
 from web_server.lib.entity import update_if
 from web_server.lib.errors import Refused
@@ -50,10 +51,12 @@ def request(
     experiment: Experiment | None = None,
     by: Person | None = None,
     expires_s: float | None = 30.0,
+    audited: bool = True,
 ) -> Command:
     """Write one command into the outbox; a manager sends it within some milliseconds.
 
-    ``args`` is a struct of `wire.messages` or a dict. ``by`` None is Cellyard itself.
+    ``args`` is a struct of `wire.messages` or a dict. ``by`` None is Cellyard itself. ``audited`` False is
+    for what a page repeats by itself every few seconds (the renewal of a lease).
 
     Raises:
         NotAllowed: the role is too low for this kind.
@@ -77,7 +80,8 @@ def request(
         created_at=now,
         expires_at=None if kind in STOPS or expires_s is None else now + timedelta(seconds=expires_s),
     )
-    audit.record(by, f"command.{kind}", experiment or station or unit, command=str(command.uuid))
+    if audited:
+        audit.record(by, f"command.{kind}", experiment or station or unit, command=str(command.uuid))
     return command
 
 
@@ -152,6 +156,8 @@ def close(
     command = Command.objects.select_related("unit", "station", "experiment").get(uuid=command_id)
     if command.kind == "station.acknowledge" and outcome == "done":
         _mirror_acknowledgement(command, now)
+    if command.kind in ("device.lease", "device.off") and outcome == "done":
+        holds.mirror(command, now)
     return command
 
 

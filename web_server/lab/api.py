@@ -16,7 +16,7 @@ from web_server.api.fields import Reference, StrictSerializer
 from web_server.api.schema import WAIT
 from web_server.api.views import Changeable, NoBody, Read, Resource, ResourceFilters
 from web_server.commands.api import CommandBody, CommandRequest
-from web_server.commands.services import request as request_command
+from web_server.commands.sending import send
 from web_server.commands.waiting import answer_with, seconds_to_wait, until_closed
 from web_server.lab import services
 from web_server.lab.bodies import (
@@ -100,8 +100,7 @@ class UnitViewSet(Changeable):
     def commands(self, request: Request, id: Any) -> Response:
         """Send a command; its outcome is in the answer with `?wait=`, else in `commands/{id}/`."""
         unit, wait_s = self.get_object(), seconds_to_wait(request)
-        body = self.body(CommandRequest)
-        command = request_command(body.pop("kind"), body.pop("args", {}), unit, by=request.user, **body)
+        command = send(request.user, unit=unit, **self.body(CommandRequest))
         return answer_with(until_closed(command, wait_s))
 
 
@@ -224,10 +223,7 @@ class StationViewSet(Resource):
     def commands(self, request: Request, id: Any) -> Response:
         """Send a command; its outcome is in the answer with `?wait=`, else in `commands/{id}/`."""
         station, wait_s = self.get_object(), seconds_to_wait(request)
-        body = self.body(CommandRequest)
-        command = request_command(
-            body.pop("kind"), body.pop("args", {}), station.unit, station=station, by=request.user, **body
-        )
+        command = send(request.user, unit=station.unit, station=station, **self.body(CommandRequest))
         return answer_with(until_closed(command, wait_s))
 
     @extend_schema(

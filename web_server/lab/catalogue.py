@@ -23,7 +23,7 @@ def seed(kinds: Iterable[Kind] = KINDS) -> int:
     """
     count = 0
     for kind in kinds:
-        DeviceModel.objects.update_or_create(key=kind.key, defaults={**_row(kind), "source": "catalogue"})
+        DeviceModel.objects.update_or_create(key=kind.key, defaults={**row(kind), "source": "catalogue"})
         count += 1
     return count
 
@@ -43,11 +43,11 @@ def learn(kinds: Iterable[dict[str, Any]]) -> list[str]:
             continue
         known = DeviceModel.objects.filter(key=kind.key).first()
         if known is None or known.source == "unit":
-            DeviceModel.objects.update_or_create(key=kind.key, defaults={**_row(kind), "source": "unit"})
+            DeviceModel.objects.update_or_create(key=kind.key, defaults={**row(kind), "source": "unit"})
     return problems
 
 
-def _row(kind: Kind) -> dict[str, Any]:
+def row(kind: Kind) -> dict[str, Any]:
     """Return the columns of a kind; the JSON columns as plain lists and dicts."""
     return {
         field: msgspec.to_builtins(entry)

@@ -11,13 +11,36 @@ from web_server.accounts import audit
 from web_server.accounts.models import Person
 from web_server.accounts.roles import Role, require
 from web_server.lab import composition
-from web_server.lab.models import Device, Station, StationDevice, StationMeasure, StationVersion, Unit
+from web_server.lab.models import (
+    Device,
+    Station,
+    StationDevice,
+    StationMeasure,
+    StationVersion,
+    Unit,
+    Zone,
+)
 from web_server.lib import fields
 from web_server.lib.errors import Refused
 from web_server.lib.lookup import find
 
 # Parts of a composition: a change of one of them makes a new version.
-COMPOSED = ("name", "devices", "measures", "outputs", "limits", "sensing", "loop_period_s")
+COLUMNS = (
+    "name",
+    "outputs",
+    "limits",
+    "sensing",
+    "loop_period_s",
+    "quadrants",
+    "leak_a",
+    "dead_man",
+    "unguarded_max_wh",
+    # The unit need not know these two: the site refuses a battery that is too large (rule 21).
+    "max_energy_wh",
+    "max_hazard_level",
+    "zone",
+)
+COMPOSED = (*COLUMNS, "devices", "measures")
 DESCRIBED = {"location": 100, "barcode": 100, "description": 10_000, "last_defence": 250}
 
 
@@ -26,7 +49,8 @@ def compose_station(by: Person | None, *, station: Station | None = None, **body
     """Compose a new station, or change ``station``; a changed composition is its next version.
 
     ``body``: ``name, unit, devices [{device, role}], measures [{device, measure, name}], outputs,
-    limits, sensing, loop_period_s, location, barcode, tags, description, last_defence``; devices and
+    limits, sensing, loop_period_s, quadrants, leak_a, dead_man, unguarded_max_wh, max_energy_wh,
+    max_hazard_level, zone, location, barcode, tags, description, last_defence``; devices, zone and
     unit as rows or UUIDs. What is left out of a change stays as it was.
 
     Raises:
@@ -71,16 +95,18 @@ def _whole(station: Station | None, body: dict[str, Any]) -> tuple[Unit, dict[st
     if station is not None and unit != station.unit:
         raise Refused.one("A station stays on its unit; compose a new one there.", "unit")
     before: dict[str, Any] = {"devices": [], "measures": [], "outputs": [], "limits": {}}
-    before |= {"name": "", "sensing": 4, "loop_period_s": 0.1}
+    before |= {"name": "", "sensing": 4, "loop_period_s": 0.1, "quadrants": "both", "unguarded_max_wh": 5.0}
+    before |= dict.fromkeys(("leak_a", "max_energy_wh", "max_hazard_level", "zone"))
+    before["dead_man"] = ""
     if station is not None:
-        before |= {
-            part: getattr(station, part) for part in ("name", "outputs", "limits", "sensing", "loop_period_s")
-        }
+        before |= {part: getattr(station, part) for part in COLUMNS}
         before["devices"] = [{"device": row.device, "role": row.role} for row in station.devices.all()]
         before["measures"] = [
             {"device": row.device, "measure": row.measure, "name": row.name} for row in station.measures.all()
         ]
     whole = before | {part: body[part] for part in COMPOSED if part in body}
+    whole["zone"] = find(Zone, whole["zone"], "zone") if whole["zone"] else None
+    whole["dead_man"] = whole["dead_man"] or ""
     whole["devices"] = _with_devices(whole["devices"], "devices", ("device", "role"))
     whole["measures"] = _with_devices(whole["measures"], "measures", ("device", "measure", "name"))
     return unit, whole
@@ -112,8 +138,9 @@ def _write(
     is_new = station is None
     station = station or Station(unit=unit, owner=by)
     before = None if is_new else composition.definition(station)
-    for part in ("name", "outputs", "limits", "sensing", "loop_period_s"):
+    for part in COLUMNS:
         setattr(station, part, whole[part].strip() if part == "name" else whole[part])
+    station.outputs = [{**entry, "device": str(entry["device"])} for entry in whole["outputs"]]
     for part in (*DESCRIBED, "tags"):
         if part in body:
             setattr(station, part, body[part] or None if part == "barcode" else body[part])
@@ -126,7 +153,7 @@ def _write(
             "A device, the name or the barcode was just taken by somebody else.", "devices"
         ) from None
     if is_new or composition.definition(station) != before:
-        _add_version(by, station, is_new)
+        add_version(by, station, is_new=is_new)
     audit.record(by, "station.compose" if is_new else "station.change", station, version=station.version)
     return station
 
@@ -138,8 +165,8 @@ def _bind(station: Station, whole: dict[str, Any]) -> None:
     station.measures.all().delete()
     for entry in whole["devices"]:
         # Taken only when free: the count is the truth when two people compose at once.
-        if Device.objects.filter(pk=entry["device"].pk, station=None).update(station=station) != 1:
-            raise Refused.one(f"{entry['device']} was just taken by another station.", "devices")
+        if Device.objects.filter(pk=entry["device"].pk, station=None, zone=None).update(station=station) != 1:
+            raise Refused.one(f"{entry['device']} was just taken by another station or zone.", "devices")
         StationDevice.objects.create(station=station, device=entry["device"], role=entry["role"])
     for entry in whole["measures"]:
         units = {measure["name"]: measure.get("unit", "") for measure in entry["device"].model.measures}
@@ -152,7 +179,8 @@ def _bind(station: Station, whole: dict[str, Any]) -> None:
         )
 
 
-def _add_version(by: Person | None, station: Station, is_new: bool) -> None:
+def add_version(by: Person | None, station: Station, *, is_new: bool = False) -> None:
+    """Keep what the station is made of now as its next version; its unit is told by the difference."""
     parent = None if is_new else station.versions.filter(number=station.version).first()
     if not is_new:
         station.version += 1
@@ -182,17 +210,9 @@ def retire_station(by: Person | None, station: Station) -> Station:
     if station.experiments.filter(status="queued").exists():
         raise Refused.one(f"Experiments are queued on {station.name}; cancel them first.", "station")
     station.retired_at = timezone.now()
-    station.version += 1
-    station.save(update_fields=["retired_at", "version", "updated_at"])
+    station.save(update_fields=["retired_at", "updated_at"])
     # The version's text keeps what it was made of; the unit forgets it at its next configuration.
-    parent = station.versions.filter(number=station.version - 1).first()
-    StationVersion.objects.create(
-        station=station,
-        number=station.version,
-        parent=parent,
-        definition=composition.definition(station),
-        made_by=by,
-    )
+    add_version(by, station)
     Device.objects.filter(station=station).update(station=None)
     station.devices.all().delete()
     audit.record(by, "station.retire", station)

@@ -1,20 +1,22 @@
-"""What a station is made of: the rules, the text kept as its version, and the message to its unit."""
+"""What a station is made of: the rules, each naming the part that breaks it."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from cycling.envelope import DeviceLimits, StationLimits
-from web_server.lab.catalogue import kind_of
-from web_server.lab.models import Device, Station, StationDevice, Unit
+from cycling.contract import STATION_BOUNDS
+from web_server.lab import outputs, roles
+from web_server.lab.models import Device, Station, Unit, Zone
+from web_server.lab.station_message import (
+    configuration,
+    definition,
+    limits_of_devices,
+    limits_of_station,
+)
 from web_server.lib import fields
-from wire import messages
-from wire.limits import device_limits
+
+__all__ = ["LIMITS", "configuration", "definition", "limits_of_devices", "limits_of_station", "problems"]
 
 # Columns of every sample: a measure must not take their names (temperature_c is the cell's own).
 RESERVED = frozenset(
@@ -36,10 +38,10 @@ RESERVED = frozenset(
         "energy_out_wh",
     ]
 )
-LIMITS = tuple(
-    field for field in StationLimits.__struct_fields__ if field not in ("measures", "outputs", "isolator")
-)
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
+LIMITS = STATION_BOUNDS
+# A measure under this name is the cell's own temperature: nothing else may take it (rule 16).
+CELL_TEMPERATURE = "temperature_c"
+_CELSIUS = ("°C", "C", "degC")
 
 
 def problems(unit: Unit, body: Mapping[str, Any], station: Station | None) -> list[fields.Error]:
@@ -47,11 +49,13 @@ def problems(unit: Unit, body: Mapping[str, Any], station: Station | None) -> li
     devices = [entry["device"] for entry in body["devices"]]
     return [
         *_unit(unit),
-        *_devices(unit, body["devices"], devices, station),
+        *roles.problems(unit, body["devices"], station),
         *_measures(body["measures"], devices),
-        *_outputs(body["outputs"]),
+        *_outputs(body["outputs"], devices, body["measures"]),
+        *_dead_man(body, devices),
         *_limits(body["limits"]),
         *_numbers(body),
+        *_zone(unit, body.get("zone")),
     ]
 
 
@@ -59,37 +63,6 @@ def _unit(unit: Unit) -> list[fields.Error]:
     if unit.retired_at or not unit.approved:
         return [fields.error("unit", f"The unit {unit.name} is {unit.status}; approve it first.")]
     return []
-
-
-def _devices(
-    unit: Unit, entries: list[dict[str, Any]], devices: list[Device], station: Station | None
-) -> list[fields.Error]:
-    errors = []
-    for device in devices:
-        if device.unit_id != unit.pk:
-            errors.append(
-                fields.error(
-                    "devices", f"{device} is on {device.unit.name}; a station has devices of one unit only."
-                )
-            )
-        elif device.station_id is not None and (station is None or device.station_id != station.pk):
-            errors.append(fields.error("devices", f"{device} is used by {device.station.name} already."))
-    if len({device.pk for device in devices}) != len(devices):
-        errors.append(fields.error("devices", "A device is named twice."))
-    for entry in entries:
-        if entry["role"] not in StationDevice.Role.values:
-            known = ", ".join(StationDevice.Role.values)
-            errors.append(fields.error("devices", f"Unknown role {entry['role']!r}; use one of {known}."))
-        elif entry["role"] == "power" and entry["device"].model.role != "power":
-            errors.append(fields.error("devices", f"{entry['device']} cannot drive a battery."))
-    driving = [entry for entry in entries if entry["role"] == "power"]
-    if not driving:
-        errors.append(fields.error("devices", "A station needs a device with the role power."))
-    elif len(driving) > 1:
-        errors.append(
-            fields.error("devices", "Units cannot drive a battery with two devices yet; choose one.")
-        )
-    return errors
 
 
 def _measures(entries: list[dict[str, Any]], devices: list[Device]) -> list[fields.Error]:
@@ -103,11 +76,12 @@ def _measures(entries: list[dict[str, Any]], devices: list[Device]) -> list[fiel
             errors.append(
                 fields.error("measures", f"{device} does not measure {measure!r}; it offers {offered}.")
             )
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        errors += outputs.name_error("measures", name)
+        if name == CELL_TEMPERATURE and device in devices and not _in_celsius(device, measure):
             errors.append(
-                fields.error("measures", f"{name!r} is no name: small letters, digits and _, a letter first.")
+                fields.error("measures", f"{measure} of {device} is not in °C: it is no cell temperature.")
             )
-        elif name in RESERVED:
+        if name in RESERVED:
             errors.append(
                 fields.error("measures", f"{name} is a column of every sample; choose another name.")
             )
@@ -117,18 +91,48 @@ def _measures(entries: list[dict[str, Any]], devices: list[Device]) -> list[fiel
     return errors
 
 
-def _outputs(entries: Any) -> list[fields.Error]:
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        return [fields.error("outputs", "outputs is a list of objects with a name.")]
-    names = [entry.get("name") for entry in entries]
-    errors = [
-        fields.error("outputs", f"{name!r} is no name: small letters, digits and _, a letter first.")
-        for name in names
-        if not isinstance(name, str) or not _NAME.fullmatch(name)
-    ]
-    if len(set(map(str, names))) != len(names):
-        errors.append(fields.error("outputs", "An output's name is given twice."))
+def _in_celsius(device: Device, measure: str) -> bool:
+    units = {entry["name"]: entry.get("unit", "") for entry in device.model.measures}
+    return units.get(measure, "°C") in _CELSIUS
+
+
+def _outputs(entries: Any, devices: list[Device], measures: list[dict[str, Any]]) -> list[fields.Error]:
+    errors = outputs.problems("outputs", entries, devices)
+    if not errors:
+        names = {entry["name"] for entry in measures} | RESERVED
+        errors = [
+            fields.error("outputs", f"{entry['name']} is a measure's name already; choose another.")
+            for entry in entries
+            # A chamber's set point is named like what it sets: steps say temperature_c.
+            if entry["name"] in names and entry["name"] != CELL_TEMPERATURE
+        ]
     return errors
+
+
+def _dead_man(body: Mapping[str, Any], devices: list[Device]) -> list[fields.Error]:
+    """The output that opens when it is not refreshed for 5 s must be a switch that is safe open."""
+    wanted = body.get("dead_man") or ""
+    if not isinstance(wanted, str):
+        return [fields.error("dead_man", "dead_man is the name of an output.")]
+    if not wanted or not isinstance(body["outputs"], list):
+        return []
+    entry = next((each for each in body["outputs"] if each.get("name") == wanted), None)
+    if entry is None:
+        return [fields.error("dead_man", f"There is no output {wanted!r} that could be the dead man.")]
+    device = next((each for each in devices if str(each.uuid) == str(entry.get("device"))), None)
+    control = outputs.control_of(device, entry.get("control")) if device else None
+    if control is None or not control.get("switch"):
+        return [fields.error("dead_man", f"{wanted} is no switch: a dead man opens a contact.")]
+    return []
+
+
+def _zone(unit: Unit, zone: Any) -> list[fields.Error]:
+    if not isinstance(zone, Zone):
+        return []
+    if zone.unit_id != unit.pk:
+        text = f"The zone {zone.name} is watched by {zone.unit.name}; this station is on {unit.name}."
+        return [fields.error("zone", text)]
+    return []
 
 
 def _limits(limits: Any) -> list[fields.Error]:
@@ -152,59 +156,18 @@ def _numbers(body: Mapping[str, Any]) -> list[fields.Error]:
     errors += fields.numbers(body, ["loop_period_s"])
     if not errors and not 0.01 <= body["loop_period_s"] <= 10:
         errors.append(fields.error("loop_period_s", "loop_period_s is 0.01 to 10 s."))
-    return errors
+    if body.get("quadrants") not in Station.Quadrants.values:
+        errors.append(fields.error("quadrants", "quadrants is both, charge or discharge."))
+    amounts = fields.numbers(body, ["leak_a", "unguarded_max_wh", "max_energy_wh"])
+    for name in ("leak_a", "unguarded_max_wh", "max_energy_wh"):
+        if not amounts and body.get(name) is not None and body[name] < 0:
+            amounts.append(fields.error(name, f"{name} is not negative."))
+    if not amounts and body.get("unguarded_max_wh") is None:
+        amounts.append(fields.error("unguarded_max_wh", "unguarded_max_wh is a number; usual is 5 Wh."))
+    return errors + amounts + _hazard(body.get("max_hazard_level"))
 
 
-def configuration(station: Station) -> messages.StationConfigure:
-    """Return the station as its unit needs it: the arguments of ``station.configure``."""
-    uses = station.devices.select_related("device__model")
-    return messages.StationConfigure(
-        station=str(station.uuid),
-        name=station.name,
-        version=station.version,
-        devices=[_device(use) for use in uses],
-        measures=[
-            messages.StationMeasure(device=str(row.device.uuid), measure=row.measure, name=row.name)
-            for row in station.measures.select_related("device")
-        ],
-        outputs=msgspec.convert(station.outputs, list[messages.StationOutput]),
-        limits=station.limits,
-        loop_period_s=station.loop_period_s,
-        sensing=station.sensing,
-        retired=station.retired_at is not None,
-    )
-
-
-def _device(use: StationDevice) -> messages.StationDevice:
-    device = use.device
-    return messages.StationDevice(
-        device=str(device.uuid),
-        role=use.role,
-        model=device.model.key,
-        serial_number=device.serial_number,
-        link=device.link_settings,
-        name=str(device),
-    )
-
-
-def definition(station: Station) -> str:
-    """Return the composition as one JSON text, the same for the same composition."""
-    plain = msgspec.to_builtins(configuration(station))
-    plain.pop("version")
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
-
-
-def limits_of_devices(station: Station) -> list[DeviceLimits]:
-    """Return the station's devices as the envelope sees them."""
-    uses = station.devices.select_related("device__model")
-    return [device_limits(kind_of(use.device.model), str(use.device), use.role) for use in uses]
-
-
-def limits_of_station(station: Station) -> StationLimits:
-    """Return what the station itself adds to the envelope."""
-    return StationLimits(
-        **station.limits,
-        measures=tuple(row.name for row in station.measures.all()),
-        outputs=tuple(output["name"] for output in station.outputs),
-        isolator=any(use.role == StationDevice.Role.ISOLATOR for use in station.devices.all()),
-    )
+def _hazard(level: Any) -> list[fields.Error]:
+    if level is None or (isinstance(level, int) and not isinstance(level, bool) and 0 <= level <= 7):
+        return []
+    return [fields.error("max_hazard_level", "max_hazard_level is a EUCAR level, 0 to 7.")]

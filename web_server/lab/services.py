@@ -18,7 +18,10 @@ from web_server.commands import services as commands
 from web_server.commands.models import Command
 from web_server.experiments.models import Alarm
 from web_server.lab.composing import compose_station, retire_station
-from web_server.lab.models import EnrolToken, Station, Unit
+from web_server.lab.models import EnrolToken, Station, Unit, Zone
+from web_server.lab.own_models import add_model, remove_model
+from web_server.lab.station_message import own_kinds
+from web_server.lab.zones import remove_zone, save_zone
 from web_server.lib import fields
 from web_server.lib.entity import update_if
 from web_server.lib.errors import Refused
@@ -26,19 +29,25 @@ from wire import messages
 
 __all__ = [
     "acknowledge",
+    "add_model",
     "approve",
     "compose_station",
     "detect",
     "issue_enrol_token",
     "redeem_enrol_token",
+    "remove_model",
+    "remove_zone",
     "rename_unit",
     "retire_station",
     "retire_unit",
+    "save_zone",
     "stop_all",
 ]
 
 # A token for a new unit is used within minutes; an unused one must not lie about for long.
 ENROL_TOKEN_HOURS = 24
+# A scan of slow serial ports, or of a CAN bus, may take minutes.
+DETECT_EXPIRES_S = 300.0
 
 
 # --- units ----------------------------------------------------------------------------------------
@@ -102,7 +111,9 @@ def retire_unit(by: Person | None, unit: Unit) -> Unit:
 
 def detect(by: Person | None, unit: Unit, links: list[str] | None = None) -> Command:
     """Ask a unit to look for devices; what it finds comes as a device report."""
-    return commands.request("detect", messages.Detect(links=links or []), unit, by=by)
+    # A unit learns here of models that people added; it keeps them.
+    args = messages.Detect(links=links or [], kinds=own_kinds())
+    return commands.request("detect", args, unit, by=by, expires_s=DETECT_EXPIRES_S)
 
 
 @transaction.atomic
@@ -153,8 +164,10 @@ def _digest(secret: str) -> str:
 
 
 @transaction.atomic
-def stop_all(by: Person | None, stations: Iterable[Station] | None = None) -> list[Command]:
-    """Switch off these stations, or all of the lab: one command per unit, never expiring.
+def stop_all(
+    by: Person | None, stations: Iterable[Station] | None = None, *, zone: Zone | None = None
+) -> list[Command]:
+    """Switch off these stations, those of a zone, or all of the lab: one command per unit, never expiring.
 
     Raises:
         NotAllowed: the role is too low.
@@ -163,6 +176,8 @@ def stop_all(by: Person | None, stations: Iterable[Station] | None = None) -> li
     chosen = Station.objects.filter(retired_at=None).select_related("unit")
     if stations is not None:
         chosen = chosen.filter(pk__in=[station.pk for station in stations])
+    if zone is not None:
+        chosen = chosen.filter(zone=zone)
     by_unit: dict[Unit, list[Station]] = {}
     for station in chosen:
         by_unit.setdefault(station.unit, []).append(station)
