@@ -46,7 +46,7 @@ def run(settings: config.Config) -> int:
         print(f"cycler_unit: cannot start with {settings.state_dir}: {error}", file=sys.stderr)
         return 1
     try:
-        return Parent(settings).run()
+        return Parent(settings, lock).run()
     finally:
         lock.release()
 

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 from multiprocessing import connection
+from typing import Any
 
 import msgspec
 
@@ -15,12 +16,14 @@ from cycler_unit.config import Config
 from cycler_unit.owner.client import OwnedBuses
 from cycler_unit.owner.line import ParentLine
 from cycler_unit.owner.parent import CANNOT_START, RESTART
+from cycler_unit.owner.server import close
 
 
-def main(settings: Config, line: connection.Connection, secret: bytes) -> None:
+def main(line: connection.Connection, inherited: list[Any], secret: bytes, settings: Config) -> None:
     """Run the agent until the parent asks for the end or is gone; ends the process."""
     from cycler_unit.agent import Agent
 
+    close(inherited)
     logs.set_up()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, signal.SIG_IGN)  # the parent hears them and says what to do

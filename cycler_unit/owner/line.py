@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -50,16 +51,17 @@ class ParentLine(threading.Thread):
 
     def run(self) -> None:
         """Hear the parent until it is gone; tell it that the agent lives."""
-        told_s = 0.0
+        told_s, parent = 0.0, os.getppid()
         try:
-            while True:
+            while os.getppid() == parent:
                 if time.monotonic() - told_s >= LIFE_S:
                     told_s = time.monotonic()
                     self._send(ToParent("life"))
                 if self._line.poll(LIFE_S):
                     self._hear(msgspec.msgpack.decode(self._line.recv_bytes(), type=ToAgent))
         except (EOFError, OSError):
-            self._ended("the parent process is gone")
+            pass
+        self._ended("the parent process is gone")
 
     def _hear(self, message: ToAgent) -> None:
         if message.what == "stop":

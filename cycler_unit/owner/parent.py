@@ -13,14 +13,15 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing import connection
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 import msgspec
 
 from cycler_unit.config import Config
+from cycler_unit.lock import Lock
 from cycler_unit.owner import leftovers
 from cycler_unit.owner.line import ToAgent, ToParent
 
@@ -86,21 +87,18 @@ class Child:
         self.line.close()
 
 
-def context() -> BaseContext:
-    """Return how processes are started: from a small server that has the libraries loaded, or afresh."""
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["cycler_unit.owner.preload"])
-    return made
+def context() -> Any:
+    """Return how processes are started: as forks that share what is loaded, else afresh."""
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 class Parent:
     """The unit's processes."""
 
-    def __init__(self, settings: Config) -> None:
+    def __init__(self, settings: Config, lock: Lock) -> None:
         self.settings = settings
-        self._context: Any = context()
+        self._lock = lock
+        self._context = context()
         self._secret = secrets.token_bytes(32)
         self._owners: dict[str, Child] = {}
         self._agent: Child | None = None
@@ -115,6 +113,8 @@ class Parent:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda _number, _frame: self.ask_to_stop())
         leftovers.end(self.settings.folder)
+        if self._context.get_start_method() == "fork":
+            import cycler_unit.owner.preload  # noqa: F401 - loaded once, shared by all forks
         try:
             while self._look():
                 pass
@@ -126,6 +126,17 @@ class Parent:
         """Ask agent and owners to end; returns at once."""
         if self._stop_by_s is None:
             self._stop_by_s = time.monotonic() + STOP_S
+
+    def _start(self, name: str, work: Callable[..., None], *args: Any) -> Child:
+        """Start a process; a fork gets what it must close, so that it holds nobody else's line or lock."""
+        ours, theirs = self._context.Pipe()
+        inherited: list[Any] = []
+        if self._context.get_start_method() == "fork":
+            inherited = [ours, self._lock, *(child.line for child in self._children())]
+        process = self._context.Process(target=work, args=(theirs, inherited, *args), name=name)
+        process.start()
+        theirs.close()
+        return Child(process, ours)
 
     # --- one look -------------------------------------------------------------------------------
 
@@ -195,13 +206,9 @@ class Parent:
     def _start_owner(self, bus: str, rescue: list[msgspec.Raw]) -> None:
         from cycler_unit.owner import server  # its libraries are needed in the children only
 
-        ours, theirs = self._context.Pipe()
-        args = (theirs, self._secret, [bytes(each) for each in rescue])
-        process = self._context.Process(target=server.main, args=args, name=f"owner {bus}")
-        process.start()
-        theirs.close()
-        self._owners[bus] = Child(process, ours)
-        logger.info("event=owner_started bus='%s' pid=%s rescue=%d", bus, process.pid, len(rescue))
+        packed = [bytes(each) for each in rescue]
+        self._owners[bus] = owner = self._start(f"owner {bus}", server.main, self._secret, packed)
+        logger.info("event=owner_started bus='%s' pid=%s rescue=%d", bus, owner.process.pid, len(rescue))
         self._write_list()
 
     def _replace_owners(self) -> None:
@@ -225,12 +232,7 @@ class Parent:
     def _start_agent(self) -> None:
         from cycler_unit.owner import agent_process
 
-        ours, theirs = self._context.Pipe()
-        args = (self.settings, theirs, self._secret)
-        process = self._context.Process(target=agent_process.main, args=args, name="agent")
-        process.start()
-        theirs.close()
-        self._agent = Child(process, ours)
+        self._agent = self._start("agent", agent_process.main, self._secret, self.settings)
         self._write_list()
         for bus in self._owners:
             self._tell(bus)

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing import AuthenticationError, connection, parent_process
+from multiprocessing import AuthenticationError, connection
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from cycler_unit import logs
 from cycler_unit.buses.local import LocalBuses
 from cycler_unit.drivers.errors import DeviceFault, DriverError
+from cycler_unit.lock import Lock
 from cycler_unit.owner.calls import BUS, DEVICE, Answer, Call, Place, kind_of_error, pack
 from cycler_unit.owner.guard import Held
 
@@ -103,7 +104,7 @@ class Owner:
     def watch(self, line: connection.Connection) -> None:
         """Guard all devices and tell the parent of it, until the parent asks for the end or is gone."""
         heard_s, told_s = time.monotonic(), 0.0
-        parent = parent_process()
+        parent = os.getppid()
         while not self._stopping.wait(LOOK_S):
             now_s = time.monotonic()
             try:
@@ -117,7 +118,7 @@ class Owner:
             except (EOFError, OSError):
                 logger.error("event=parent_gone")
                 return
-            if now_s - heard_s > PARENT_S or (parent is not None and not parent.is_alive()):
+            if now_s - heard_s > PARENT_S or os.getppid() != parent:
                 logger.error("event=parent_gone silent_s=%.1f", now_s - heard_s)
                 return
             self.look(now_s)
@@ -254,8 +255,15 @@ def address_of() -> str | None:
     return None
 
 
-def main(line: connection.Connection, secret: bytes, rescue: list[bytes]) -> None:
-    """Run an owner process; ``line`` leads to the parent."""
+def close(inherited: list[Any]) -> None:
+    """Close what a fork got with its parent's memory: others' lines, which would never seem cut, and the lock."""
+    for each in inherited:
+        each.release() if isinstance(each, Lock) else each.close()
+
+
+def main(line: connection.Connection, inherited: list[Any], secret: bytes, rescue: list[bytes]) -> None:
+    """Run an owner process; ``line`` leads to the parent, ``inherited`` is not for it."""
+    close(inherited)
     logs.set_up()
     # The parent hears the terminal's Ctrl-C and the supervisor's signals, and says what to do.
     for name in (signal.SIGINT, signal.SIGTERM):

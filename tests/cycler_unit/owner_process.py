@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import threading
 import time
 from multiprocessing import connection
@@ -14,7 +15,6 @@ from cycler_unit.drivers.base import Target
 from cycler_unit.owner import server
 from cycler_unit.owner.calls import Place
 from cycler_unit.owner.client import OwnedDevice
-from cycler_unit.owner.parent import context
 from cycler_unit.owner.server import Life
 from tests.stack.simulated import MODEL
 from tests.stack.waiting import until
@@ -34,10 +34,11 @@ class OwnerProcess:
     """An owner with a parent that ticks until told not to."""
 
     def __init__(self, rescue: list[Place] | None = None) -> None:
-        made: Any = context()
+        # Not forked as by the parent: this process has threads.
+        made: Any = multiprocessing.get_context("forkserver")
         self.line, theirs = made.Pipe()
         packed = [msgspec.msgpack.encode(each) for each in rescue or []]
-        self.process = made.Process(target=server.main, args=(theirs, SECRET, packed))
+        self.process = made.Process(target=server.main, args=(theirs, [], SECRET, packed))
         self.process.start()
         theirs.close()
         self.life = Life("")
