@@ -51,7 +51,9 @@ class Agent:
     def __init__(self, settings: Config, buses: Buses) -> None:
         self.config = settings
         self.spool = Spool(settings.folder / "spool.sqlite3")
-        self.devices = Devices(list(settings.links))
+        self.devices = Devices(
+            list(settings.links), buses, discover=settings.discover, file=settings.folder / "kinds.json"
+        )
         self.clock = ServerClock()
         self.hub = Hub(
             settings, self.spool, self.devices, StationFolder(settings.folder / "stations"), buses=buses
@@ -185,6 +187,7 @@ class Agent:
     def _scan(self) -> None:
         self.devices.scan(make_safe=True)
         self._publish_devices()
+        self.dispatcher.begin_readings()
 
     def _changed(self) -> None:
         if self.session is not None:

@@ -72,7 +72,7 @@ class Buses(Protocol):
 _PLACE = {
     "visa": ("resource",),
     "serial": ("port",),
-    "can": ("interface", "channel"),
+    "can": ("interface", "channel", "port"),
     "http": ("url",),
     "modbus": ("host", "port"),
     "caen": ("address",),

@@ -98,6 +98,7 @@ class Parent:
     def __init__(self, settings: Config, lock: Lock) -> None:
         self.settings = settings
         self._lock = lock
+        self._kinds_file = settings.folder / "kinds.json"
         self._context = context()
         self._secret = secrets.token_bytes(32)
         self._owners: dict[str, Child] = {}
@@ -207,7 +208,9 @@ class Parent:
         from cycler_unit.owner import server  # its libraries are needed in the children only
 
         packed = [bytes(each) for each in rescue]
-        self._owners[bus] = owner = self._start(f"owner {bus}", server.main, self._secret, packed)
+        self._owners[bus] = owner = self._start(
+            f"owner {bus}", server.main, self._secret, packed, self._kinds_file
+        )
         logger.info("event=owner_started bus='%s' pid=%s rescue=%d", bus, owner.process.pid, len(rescue))
         self._write_list()
 

@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing import AuthenticationError, connection
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from cycler_unit import logs
+from cycler_unit import catalogue, logs
 from cycler_unit.buses.local import LocalBuses
 from cycler_unit.drivers.errors import DeviceFault, DriverError
 from cycler_unit.lock import Lock
@@ -46,7 +47,8 @@ class Life(msgspec.Struct, array_like=True):
 class Owner:
     """One bus with its devices."""
 
-    def __init__(self, secret: bytes, rescue: list[Place]) -> None:
+    def __init__(self, secret: bytes, rescue: list[Place], kinds_file: Path | None = None) -> None:
+        self._kinds_file = kinds_file
         self._buses = LocalBuses()
         self._held: list[Held] = []
         self._lock = threading.Lock()
@@ -84,7 +86,7 @@ class Owner:
             threading.Thread(target=self._serve, args=(talk,), daemon=True).start()
 
     def _serve(self, talk: connection.Connection) -> None:
-        served = Served(talk, self._buses, self._hold)
+        served = Served(talk, self._buses, self._hold, self._kinds_file)
         try:
             served.run()
         except (EOFError, OSError):
@@ -213,6 +215,8 @@ class Served:
         if call.do != "scan":
             return getattr(self._buses, call.do)(*args)
         link, busy = args
+        if self._kinds_file is not None:
+            catalogue.restore(self._kinds_file)  # what an operator added since this process began
         return self._buses.scan(link, lambda done, of, text: self._answer("said", (done, of, text)), busy)
 
     def _ask_device(self, call: Call) -> Any:
@@ -261,14 +265,20 @@ def close(inherited: list[Any]) -> None:
         each.release() if isinstance(each, Lock) else each.close()
 
 
-def main(line: connection.Connection, inherited: list[Any], secret: bytes, rescue: list[bytes]) -> None:
+def main(
+    line: connection.Connection,
+    inherited: list[Any],
+    secret: bytes,
+    rescue: list[bytes],
+    kinds_file: Path | None = None,
+) -> None:
     """Run an owner process; ``line`` leads to the parent, ``inherited`` is not for it."""
     close(inherited)
     logs.set_up()
     # The parent hears the terminal's Ctrl-C and the supervisor's signals, and says what to do.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
-    owner = Owner(secret, [msgspec.msgpack.decode(each, type=Place) for each in rescue])
+    owner = Owner(secret, [msgspec.msgpack.decode(each, type=Place) for each in rescue], kinds_file)
     threading.Thread(target=owner.accept, daemon=True).start()
     try:
         owner.watch(line)
