@@ -188,6 +188,7 @@ class Agent:
         self.devices.scan(make_safe=True)
         self._publish_devices()
         self.dispatcher.begin_readings()
+        self.dispatcher.begin_readings()
 
     def _changed(self) -> None:
         if self.session is not None:

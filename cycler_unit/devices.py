@@ -1,69 +1,88 @@
-"""Find devices: open the links of the unit's file, ask who is there, match the catalogue."""
+"""What is known of all devices of this unit: where each was seen last, and who uses it.
+
+Finding them is ``detection``; reaching them is ``hub.buses``.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from cycler_unit import drivers
+from cycler_unit import catalogue
+from cycler_unit.buses.local import LocalBuses
+from cycler_unit.buses.protocol import Buses, Link, Say, Seen, bus_key, device_key
 from cycler_unit.clock import iso
-from cycler_unit.drivers.base import Identity, PowerDevice
+from cycler_unit.detection import Detection, Place, name_of, quiet
+from cycler_unit.drivers.base import Identity
 from cycler_unit.drivers.errors import DriverError
-from wire import kinds
 from wire.catalogue import Kind
-from wire.messages import DeviceReport, ReportedDevice, StationDevice
+from wire.messages import DevicePlace, DeviceReport, ReportedDevice, StationDevice
 
 logger = logging.getLogger("cycler_unit.devices")
 
-Identify = Callable[[dict[str, Any]], Identity]
 
-
-def identify(link: dict[str, Any]) -> Identity:
-    """Ask who is at a link; raises the errors of drivers."""
-    from cycler_unit.buses import visa  # on use: PyVISA is large, and a unit without it may have other links
-
-    return visa.identify(link)
-
-
-def name_of(link: dict[str, Any]) -> str:
-    """Return a link as a person writes it."""
-    return str(link.get("name") or link.get("resource") or link.get("port") or link.get("kind"))
-
-
-def make(kind: Kind, link: dict[str, Any], name: str) -> PowerDevice:
+def make(kind: Kind, link: dict[str, Any], name: str) -> Any:
     """Return the driver of a device, not opened; raises the errors of drivers."""
-    device: PowerDevice = drivers.load(kind.driver)({**kind.link_settings, **link}, name=name)
-    return device
+    return LocalBuses().device(kind, link, name)
 
 
 @dataclass
 class Found:
-    """A device as it was seen last."""
+    """A device as it was seen last; ``since`` when it came or went."""
 
     kind: Kind | None
-    identity: Identity | None
-    link: dict[str, Any]
+    seen: Seen
     connected: bool
     detail: str = ""
+    since: str = field(default_factory=lambda: iso(time.time()))
+
+    @property
+    def link(self) -> dict[str, Any]:
+        """Return where it was seen."""
+        return self.seen.link
+
+    @property
+    def place(self) -> DevicePlace:
+        """Return how others name it."""
+        key = self.kind.key if self.kind else ""
+        return DevicePlace(model=key, serial_number=self.seen.serial_number, link_name=name_of(self.link))
 
 
 class Devices:
-    """All devices of this unit. Links that a station holds open are never touched by a scan."""
+    """All devices of this unit. Places that a station holds are never touched by a scan."""
 
-    def __init__(self, links: list[dict[str, Any]], identify: Identify = identify) -> None:
-        self._links = links
-        self._identify = identify
+    def __init__(
+        self,
+        links: list[dict[str, Any]],
+        buses: Buses | None = None,
+        *,
+        discover: Iterable[str] = (),
+        file: Path | None = None,
+    ) -> None:
+        self.buses: Buses = buses if buses is not None else LocalBuses()
+        self._detection = Detection(links, self.buses, tuple(discover))
         self._found: dict[str, Found] = {}
-        self._held: set[str] = set()
-        self._lock = threading.Lock()
+        self._held: dict[str, dict[str, Any]] = {}
+        self._lock = threading.RLock()
         self._scanning = threading.Lock()
+        self._file = file
+        self.let_go: Callable[[str], None] = lambda key: None
+        """Called before a station takes a place, with its ``device_key``: whoever reads there ends it."""
+        self.borrowed: Callable[[], list[dict[str, Any]]] = list
+        """Links of devices that are open though no station holds them: a scan skips them too."""
+        self.last: list[Place] = []
+        """What the newest scan did, link by link."""
         self.scanned_at = iso(time.time())
+        if file is not None:
+            catalogue.restore(file)
 
     # --- what stations do with them -------------------------------------------------------------
 
@@ -71,74 +90,166 @@ class Devices:
         """Return where this device was seen last: a serial port's name may have changed."""
         with self._lock:
             for found in self._found.values():
-                if not found.connected or found.kind is None or found.identity is None:
+                if not found.connected or found.kind is None or not device.serial_number:
                     continue
-                if (found.kind.key, found.identity.serial_number) == (device.model, device.serial_number):
+                if (found.kind.key, found.seen.serial_number) == (device.model, device.serial_number):
                     return found.link
         return device.link
 
     def hold(self, link: dict[str, Any]) -> None:
-        """Keep scans off this link."""
+        """Keep scans and idle readings off this place; returns when nobody else uses it."""
         with self._lock:
-            self._held.add(_key(link))
+            self._held[device_key(link)] = dict(link)
+        self.let_go(device_key(link))
 
     def release(self, link: dict[str, Any]) -> None:
-        """Let scans use this link again."""
+        """Let others use this place again."""
         with self._lock:
-            self._held.discard(_key(link))
+            self._held.pop(device_key(link), None)
+
+    def is_held(self, link: Link) -> bool:
+        """Tell whether a station has this place."""
+        with self._lock:
+            return device_key(link) in self._held
+
+    def held(self) -> list[dict[str, Any]]:
+        """Return the links that stations hold."""
+        with self._lock:
+            return list(self._held.values())
 
     def seen(self, link: dict[str, Any], kind: Kind, identity: Identity) -> None:
-        """Note that a station reached its device."""
-        with self._lock:
-            self._found[_key(link)] = Found(kind, identity, link, True)
+        """Note that somebody reached a device."""
+        seen = Seen(
+            link=dict(link), kind=kind.key, maker=identity.maker, model=identity.model,
+            serial_number=identity.serial_number, firmware=identity.firmware,
+        )  # fmt: skip
+        self._note(device_key(link), kind, seen)
 
     def missed(self, link: dict[str, Any], why: str) -> None:
-        """Note that a station lost its device."""
+        """Note that somebody lost a device."""
         with self._lock:
-            if found := self._found.get(_key(link)):
-                found.connected, found.detail = False, why
+            found = self._found.get(device_key(link))
+            if found is None:
+                return
+            if found.connected:
+                found.since = iso(time.time())
+            found.connected, found.detail = False, why
+
+    def _note(self, key: str, kind: Kind | None, seen: Seen, detail: str = "") -> None:
+        """Keep what was seen; a device that turned up elsewhere leaves its old place."""
+        with self._lock:
+            before = self._found.get(key)
+            made = Found(kind, seen, True, detail)
+            if before is not None and before.connected and _who(before) == _who(made):
+                made.since = before.since
+            self._found[key] = made
+            if seen.serial_number and kind is not None:
+                for other, found in list(self._found.items()):
+                    if other != key and not found.connected and _who(found) == _who(made):
+                        del self._found[other]
+
+    # --- who is there ---------------------------------------------------------------------------
+
+    def free(self) -> list[Found]:
+        """Return the devices of known models that no station holds, connected or not."""
+        with self._lock:
+            return [
+                found
+                for key, found in self._found.items()
+                if found.kind is not None and key not in self._held
+            ]
+
+    @contextlib.contextmanager
+    def opening(self, wait_s: float) -> Iterator[bool]:
+        """Keep scans away while a place is opened; False when one is going on for longer than ``wait_s``."""
+        got = self._scanning.acquire(timeout=wait_s) if wait_s > 0 else self._scanning.acquire(blocking=False)
+        try:
+            yield got
+        finally:
+            if got:
+                self._scanning.release()
+
+    def find(self, place: DevicePlace) -> Found | None:
+        """Return a device by its model and serial number, or by its link where it has none."""
+        with self._lock:
+            for found in self._found.values():
+                here = found.place
+                same = (here.model, here.serial_number) == (place.model, place.serial_number)
+                if same and (place.serial_number or here.link_name == place.link_name):
+                    return found
+        return None
+
+    def bus_named(self, name: str) -> dict[str, Any] | None:
+        """Return the link that the unit's file, or the device report, calls ``name``."""
+        for link in self._detection.links():
+            if name in (name_of(link), bus_key(link)):
+                return link
+        with self._lock:
+            for found in self._found.values():
+                if name in (name_of(found.link), bus_key(found.link), device_key(found.link)):
+                    return found.link
+        return None
+
+    def known(self) -> list[Found]:
+        """Return everything that was ever seen since the start."""
+        with self._lock:
+            return list(self._found.values())
 
     # --- scanning -------------------------------------------------------------------------------
 
-    def scan(self, *, make_safe: bool) -> DeviceReport:
-        """Ask at every free link; with ``make_safe`` each device of a known model is switched off too.
+    def learn(self, kinds: list[dict[str, Any]]) -> list[str]:
+        """Take catalogue rows that operators made; return what was wrong with them."""
+        return catalogue.learn(kinds, self._file)
 
-        That is what a starting unit does: it cannot know what it left on (safety.md rule 10).
+    def scan(self, *, make_safe: bool, say: Say = quiet, only: Iterable[str] = ()) -> DeviceReport:
+        """Ask at every free place; with ``make_safe`` each device of a known model is switched off too.
+
+        That is what a starting unit does: it cannot know what it left on (safety.md rule 10). ``only``
+        names links; what was done at each is in ``last`` afterwards.
         """
         with self._scanning:
-            for link in self._links:
-                with self._lock:
-                    held = _key(link) in self._held
-                if not held:
-                    found = self._ask(link, make_safe)
-                    with self._lock:
-                        if _key(link) not in self._held:
-                            self._found[_key(link)] = found
+            self.last = []
+            for place in self._detection.run(say, self._busy, set(only)):
+                self._take(place, make_safe)
+                self.last.append(place)
             self.scanned_at = iso(time.time())
         return self.report()
 
-    def _ask(self, link: dict[str, Any], make_safe: bool) -> Found:
-        before = self._found.get(_key(link))
-        try:
-            identity = self._identify(link)
-        except DriverError as error:
-            logger.warning("event=device_missing link='%s' reason='%s'", name_of(link), error)
-            if before and before.identity:
-                return Found(before.kind, before.identity, link, False, str(error))
-            return Found(None, None, link, False, str(error))
-        text = ", ".join((identity.maker, identity.model, identity.serial_number, identity.firmware))
-        kind = kinds.match(text)
-        if kind is None:
-            logger.warning("event=device_unknown link='%s' identity='%s'", name_of(link), text)
-            return Found(None, identity, link, True, f"no catalogue entry fits: {text}")
-        logger.info(
-            "event=device_found link='%s' model=%s serial=%s", name_of(link), kind.key, identity.serial_number
-        )
-        return Found(kind, identity, link, True, self._switch_off(kind, link) if make_safe else "")
+    def _busy(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return [*self._held.values(), *self.borrowed()]
+
+    def _take(self, place: Place, make_safe: bool) -> None:
+        """Note what answered at one link, and what does not any more."""
+        answered = set()
+        for seen in place.seen:
+            key = device_key(seen.link)
+            if self.is_held(seen.link):
+                continue  # a station took it meanwhile and knows better
+            answered.add(key)
+            kind = _kind(seen)
+            detail = ""
+            if kind is None:
+                detail = f"no catalogue entry fits: {seen.answered or seen.model}"
+                logger.warning(
+                    "event=device_unknown link='%s' answered='%s'", name_of(seen.link), seen.answered
+                )
+            elif make_safe:
+                detail = self._switch_off(kind, seen.link)
+            if kind is not None:
+                logger.info("event=device_found link='%s' model=%s serial=%s", name_of(seen.link), kind.key, seen.serial_number)  # fmt: skip
+            self._note(key, kind, seen, detail)
+        if place.outcome == "busy":
+            return
+        in_use = {device_key(link) for link in self._busy()}
+        for found in self.known():
+            key = device_key(found.link)
+            if bus_key(found.link) == bus_key(place.link) and key not in answered | in_use:
+                self.missed(found.link, place.reason or "it does not answer any more")
 
     def _switch_off(self, kind: Kind, link: dict[str, Any]) -> str:
         try:
-            device = make(kind, link, name_of(link))
+            device = self.buses.device(kind, link, name_of(link))
             try:
                 device.open()  # sends off first and confirms it
             finally:
@@ -151,27 +262,32 @@ class Devices:
     def report(self) -> DeviceReport:
         """Return what is known of all devices, for the site."""
         with self._lock:
-            devices = [
-                ReportedDevice(
-                    model=found.kind.key if found.kind else found.identity.model,
-                    serial_number=found.identity.serial_number,
-                    link_name=name_of(found.link),
-                    connected=found.connected,
-                    detail=found.detail,
-                    link=found.link,
-                )
-                for found in self._found.values()
-                if found.identity is not None
-            ]
-            rows = {
-                found.kind.key: msgspec.to_builtins(found.kind)
-                for found in self._found.values()
-                if found.kind
-            }
+            everything = list(self._found.values())
+        devices = [
+            ReportedDevice(
+                model=found.place.model,
+                serial_number=found.seen.serial_number,
+                link_name=name_of(found.link),
+                connected=found.connected,
+                detail=found.detail,
+                link=found.link,
+                answered="" if found.kind else found.seen.answered,
+                since=found.since,
+            )
+            for found in everything
+        ]
+        rows = {found.kind.key: msgspec.to_builtins(found.kind) for found in everything if found.kind}
         return DeviceReport(scanned_at=self.scanned_at, devices=devices, kinds=list(rows.values()))
 
 
-def _key(link: dict[str, Any]) -> str:
-    """Two descriptions of the same place are one link: its resource, port or channel."""
-    place = {name: link[name] for name in ("kind", "resource", "port", "channel", "node") if name in link}
-    return msgspec.json.encode(place, order="sorted").decode()
+def _who(found: Found) -> tuple[str, str]:
+    return (found.kind.key if found.kind else found.seen.answered, found.seen.serial_number)
+
+
+def _kind(seen: Seen) -> Kind | None:
+    """Return the row of what was seen; rows learned from the site are known here only."""
+    if seen.kind:
+        with contextlib.suppress(KeyError):
+            return catalogue.get(seen.kind)
+    identity = Identity(seen.maker, seen.model, seen.serial_number, seen.firmware)
+    return catalogue.match(seen.answered) or catalogue.match(identity.text)

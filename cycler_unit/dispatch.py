@@ -5,26 +5,51 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
+
+from cycler_unit import logs
+from cycler_unit.buses.protocol import bus_key
+from cycler_unit.clock import iso
 from cycler_unit.commands import Answer
+from cycler_unit.console import Console
 from cycler_unit.contract import Refusal
+from cycler_unit.detection import name_of
+from cycler_unit.free import Free
+from cycler_unit.hands import Hands
 from cycler_unit.hub import Hub
+from cycler_unit.idle_readings import IdleReadings, Periods
 from cycler_unit.mail import Ask, Outcome
+from cycler_unit.manual import Manual
+from cycler_unit.spool import Entry
 from cycler_unit.spool_reader import SpoolReader
 from cycler_unit.station import BadStation, Station
 from cycler_unit.stations import Kept
 from wire.messages import (
+    CanListen,
+    CanSend,
     Command,
     Detect,
+    DeviceLease,
+    DeviceOff,
+    DeviceRead,
+    DeviceSet,
     ExperimentRef,
     ExperimentStart,
     ExperimentStop,
     Message,
+    ScpiMessage,
     StationAcknowledge,
+    StationBattery,
     StationConfigure,
+    StationDrill,
     StationStopAll,
+    UnitLog,
+    UnitReadings,
+    UnitRestart,
 )
 
 logger = logging.getLogger("cycler_unit.dispatch")
@@ -35,6 +60,12 @@ _ASKS = {
     "experiment.skip_step": "skip_step",
     "experiment.stop": "stop",
 }
+
+
+# A detection tells how far it is so often.
+PROGRESS_S = 0.5
+# The reply to a restart gets this long to reach the broker.
+RESTART_S = 0.5
 
 
 class Stations(Protocol):
@@ -54,18 +85,39 @@ class Stations(Protocol):
 
 
 class Dispatcher:
-    """Act on commands; quick ones at once, slow ones (detect, configure) one after the other."""
+    """Act on commands; quick ones at once, slow ones (detect, configure) one after the other.
+
+    The console and manual control have threads of their own: nobody's listening holds up a stop.
+    """
 
     def __init__(self, hub: Hub, stations: Stations, publish_devices: Callable[[], None]) -> None:
         self._hub, self._stations, self._publish_devices = hub, stations, publish_devices
         self._reader: SpoolReader | None = None
         self._slow: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        free = Free(hub.devices)
+        self._free = free
+        self.manual = Manual(hub.devices, free, hub.spool)
+        self.hands = Hands(self.manual, stations)
+        self.console = Console(hub.devices, hub.buses, self._running)
+        self._periods = Periods(hub.config.folder / "readings.json", hub.config.record_every_s)
+        self.readings = IdleReadings(
+            hub.devices, free, hub.spool, self._periods, stations.all, self.manual.in_hand
+        )
         self._thread = threading.Thread(target=self._work, name="slow-commands", daemon=True)
         self._thread.start()
 
+    def begin_readings(self) -> None:
+        """Record devices that run no experiment, from now on."""
+        self.readings.start()
+
     def stop(self) -> None:
-        """End the thread of slow commands."""
+        """End all threads; what people hold is made safe, devices in no station are closed."""
         self._slow.put(None)
+        self.readings.stop()
+        self.hands.stop()
+        self.console.stop()
+        self.manual.stop()
+        self._free.stop()
         self._thread.join(15.0)
 
     def do(self, command: Command, args: Message, answer: Answer) -> None:
@@ -79,14 +131,28 @@ class Dispatcher:
                 self._station_of(args.experiment).mail.put(Ask(_ASKS[command.kind], args, answer))
             case StationAcknowledge():
                 self._known(args.station).mail.put(Ask("acknowledge", args, answer))
+            case StationBattery():
+                self._known(args.station).mail.put(Ask("battery", args, answer))
+            case StationDrill():
+                self._known(args.station).mail.put(Ask("drill", args, answer))
             case StationStopAll():
                 self._stop_all(args, command.issued_by, answer)
             case StationConfigure():
                 self._slow.put(lambda: self._configure(args, answer))
             case Detect():
-                self._slow.put(lambda: self._detect(answer))
+                self._slow.put(lambda: self._detect(command.id, args, answer))
+            case DeviceRead() | DeviceLease() | DeviceSet() | DeviceOff():
+                self.hands.do(args, answer)
+            case ScpiMessage() | CanSend() | CanListen():
+                self.console.do(command.kind, args, answer)
+            case UnitLog():
+                self._log(args, answer)
+            case UnitReadings():
+                self._keep_periods(args, answer)
+            case UnitRestart():
+                self._restart(args, answer)
             case _:
-                raise Refusal(f"this unit does not do {command.kind!r} yet")
+                raise Refusal(f"this unit does not do {command.kind!r}")
 
     # --- experiments ----------------------------------------------------------------------------
 
@@ -138,26 +204,36 @@ class Dispatcher:
 
     def _stop_all(self, args: StationStopAll, person: str, answer: Answer) -> None:
         wanted = [self._known(each) for each in args.stations] if args.stations else self._stations.all()
-        self.stop_all(wanted, "stop all", person, answer)
+        self.stop_all(wanted, "stop all", person, answer, hands=not args.stations)
 
-    def stop_all(self, wanted: list[Station], reason: str, person: str, answer: Answer) -> None:
-        """Switch stations off and end their tests; answers when all have said how it went."""
-        if not wanted:
+    def stop_all(
+        self, wanted: list[Station], reason: str, person: str, answer: Answer, *, hands: bool = True
+    ) -> None:
+        """Switch stations off and end their tests; with ``hands`` what people hold is made safe too.
+
+        Answers when all have said how it went.
+        """
+        keys = [*(station.id for station in wanted), *(["hands"] if hands else [])]
+        if not keys:
             answer("done", {"stations": {}}, None)
             return
+        names = {station.id: station.kept.configure.name for station in wanted}
 
         def told(results: list[tuple[Outcome, dict[str, Any] | None, str | None]]) -> None:
-            stations = {station.id: result[1] or {} for station, result in zip(wanted, results, strict=True)}
+            by_key = dict(zip(keys, results, strict=True))
             why = "; ".join(
-                f"{station.kept.configure.name}: {result[2]}"
-                for station, result in zip(wanted, results, strict=True)
-                if result[0] != "done"
+                f"{names.get(key, 'by hand')}: {text}"
+                for key, (outcome, _, text) in by_key.items()
+                if outcome != "done"
             )
+            stations = {key: by_key[key][1] or {} for key in names}
             answer("failed" if why else "done", {"stations": stations}, why or None)
 
-        gather = Gather(len(wanted), told, [station.id for station in wanted])
+        gather = Gather(len(keys), told, keys)
         for station in wanted:
             station.mail.put(Ask("stop_all", (reason, person), gather.reply(station.id), urgent=True))
+        if hands:
+            self.hands.all_off(reason, gather.reply("hands"))
 
     # --- the unit itself ------------------------------------------------------------------------
 
@@ -182,6 +258,9 @@ class Dispatcher:
         if station is not None and station.kept.configure == args:
             answer("done", {"version": args.version}, None)
             return
+        own = [kind for each in args.devices if (kind := getattr(each, "kind", None))]
+        for problem in self._hub.devices.learn(own):
+            logger.warning("event=kind_refused reason='%s'", problem)
         shared = self._shared(args)
         if shared is not None:
             answer("refused", None, shared)
@@ -205,10 +284,98 @@ class Dispatcher:
                     return f"device {each.model} {each.serial_number} belongs to {other.kept.configure.name}"
         return None
 
-    def _detect(self, answer: Answer) -> None:
-        report = self._hub.devices.scan(make_safe=False)
+    # --- detection ------------------------------------------------------------------------------
+
+    def _detect(self, command: str, args: Detect, answer: Answer) -> None:
+        problems = self._hub.devices.learn(args.kinds)
+        unknown = [name for name in args.links if self._hub.devices.bus_named(name) is None]
+        if unknown:
+            answer("refused", None, f"this unit has no link {unknown[0]!r}")
+            return
+        report = self._hub.devices.scan(
+            make_safe=False, say=Progress(self._hub, command).say, only=args.links
+        )
         self._publish_devices()
-        answer("done", {"devices": len(report.devices)}, None)
+        places = [
+            {
+                "link": name_of(each.link),
+                "outcome": each.outcome,
+                "found": len(each.seen),
+                "reason": each.reason,
+            }
+            for each in self._hub.devices.last
+        ]
+        found = [msgspec.to_builtins(each) for each in report.devices]
+        answer(
+            "done",
+            {"devices": len(found), "links": places, "devices_found": found, "problems": problems},
+            None,
+        )
+
+    # --- the unit itself: its log, its periods, its end ------------------------------------------
+
+    def _running(self) -> dict[str, str]:
+        """Return which buses have a device that runs, and who runs there (wire.md)."""
+        found = dict.fromkeys(self.manual.buses(), "somebody's manual control")
+        for station in self._stations.all():
+            experiment = station.conductor.experiment is not None
+            if not experiment and station.state not in ("running", "paused", "manual"):
+                continue
+            configure = station.kept.configure
+            who = f"{configure.name} ({'a test' if experiment else 'manual control'})"
+            zone = configure.zone.devices if configure.zone else []
+            for device in [*configure.devices, *zone]:
+                found[bus_key(self._hub.devices.link_of(device))] = who
+        return found
+
+    def _log(self, args: UnitLog, answer: Answer) -> None:
+        if args.level is not None:
+            try:
+                logs.set_levels(args.level)
+            except logs.BadLogSetting as error:
+                raise Refusal(str(error)) from None
+        lines = list(logs.recent.lines)[-max(1, min(args.lines, logs.KEPT)) :]
+        answer("done", {"lines": lines, "levels": logs.levels()}, None)
+
+    def _keep_periods(self, args: UnitReadings, answer: Answer) -> None:
+        for each in args.periods:
+            if each.every_s is not None and not 0.5 <= each.every_s <= 86400.0:
+                raise Refusal(f"a period is 0.5 to 86400 s, not {each.every_s:g}")
+        try:
+            self._periods.take(args.periods)
+        except OSError as error:
+            answer("failed", None, f"the periods cannot be kept: {error}")
+            return
+        self.readings.look_anew()
+        answer("done", {"periods": len(args.periods)}, None)
+
+    def _restart(self, args: UnitRestart, answer: Answer) -> None:
+        running = sorted(set(self._running().values()))
+        if running and not args.force:
+            raise Refusal(f"{', '.join(running)} runs; force it, and what runs is switched off first")
+        logger.warning("event=restart_asked by=%s force=%s", args.person, args.force)
+        answer("done", {"restarting": True}, None)
+        timer = threading.Timer(RESTART_S, self._hub.restart)
+        timer.daemon = True
+        timer.start()
+
+
+class Progress:
+    """Tells how far a long command is, as events, not too often."""
+
+    def __init__(self, hub: Hub, command: str) -> None:
+        self._hub, self._command = hub, command
+        self._told_s = 0.0
+
+    def say(self, done: int, of: int, text: str) -> None:
+        """Put a progress event into the spool, when one is due or this is the end."""
+        now = time.monotonic()
+        if now - self._told_s < PROGRESS_S and done < of:
+            return
+        self._told_s = now
+        detail = {"command": self._command, "done": done, "of": of, "text": text}
+        event = {"at": iso(time.time()), "kind": "progress", "text": text, "detail": detail}
+        self._hub.spool.put(Entry(events=[event]), force=True)
 
 
 class Gather:

@@ -13,8 +13,11 @@ import logging
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 
+# Lines that ``unit.log`` can return.
+KEPT = 2000
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -47,6 +50,21 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
+class Recent(logging.Handler):
+    """Keeps the last lines, for who asks from afar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: deque[str] = deque(maxlen=KEPT)
+        self.setFormatter(TextFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+recent = Recent()
+
+
 def set_up(environ: Mapping[str, str] = os.environ) -> None:
     """Send every logger to standard error as the environment says; raises :class:`BadLogSetting`."""
     form = environ.get("CELLYARD_LOG_FORMAT", "text")
@@ -55,9 +73,24 @@ def set_up(environ: Mapping[str, str] = os.environ) -> None:
     levels = parse_levels(environ.get("CELLYARD_LOG", "INFO"))
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    logging.basicConfig(handlers=[handler], level=levels.pop("", "INFO"), force=True)
+    logging.basicConfig(handlers=[handler, recent], level=levels.pop("", "INFO"), force=True)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+def set_levels(text: str) -> None:
+    """Set levels while running, as ``CELLYARD_LOG`` does; raises :class:`BadLogSetting`."""
+    for name, level in parse_levels(text).items():
+        logging.getLogger(name or None).setLevel(level)
+
+
+def levels() -> dict[str, str]:
+    """Return logger name → level of all loggers that have one of their own; ``""`` is all others'."""
+    found = {"": logging.getLevelName(logging.getLogger().level)}
+    for name, logger in sorted(logging.getLogger().manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and logger.level != logging.NOTSET:
+            found[name] = logging.getLevelName(logger.level)
+    return found
 
 
 def parse_levels(text: str) -> dict[str, str]:

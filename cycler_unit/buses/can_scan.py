@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -24,50 +25,63 @@ INFO_DLC = 4
 LISTEN_S = 2.0
 # Between two requests: each goes to another node, yet a slow adapter's queue must not fill.
 PACE_S = 0.005
+# Frames that wait for who listens; beyond it the oldest are dropped.
+KEPT = 20_000
 
 
-@contextlib.contextmanager
-def opened(link: Link) -> Iterator[Any]:
-    """Lend the bus that all drivers of this process share; raises ``DeviceLost``."""
+def shared(link: Link) -> Any:
+    """Return a share of the bus that all drivers of this process use; raises ``DeviceLost``."""
     from cycler_unit.buses import can  # on use: a unit without CAN does not load python-can
 
-    bus = can.shared(dict(link))
-    try:
-        yield bus
-    finally:
-        bus.close()
+    return can.shared(dict(link))
 
 
 class Ear:
-    """Collects the frames that pass ``id & mask == frame_id & mask`` while it is open."""
+    """Collects the frames that pass ``id & mask == frame_id & mask`` while it is open.
+
+    It owns its share of the bus. What came waits, at most ``KEPT`` frames, until it is taken.
+    """
 
     def __init__(self, bus: Any, frame_id: int = 0, mask: int = 0) -> None:
-        self._bus, self._id, self._mask = bus, frame_id & mask, mask
-        self._frames: list[Frame] = []
+        self.bus, self._id, self._mask = bus, frame_id & mask, mask
+        self.free_s = math.inf
+        """Since when nobody listens here, monotonic."""
+        self._frames: deque[Frame] = deque(maxlen=KEPT)
         self._came = threading.Condition()
         self._end: Any = None
 
-    def __enter__(self) -> Ear:
-        self._end = self._bus.subscribe(lambda frame_id: frame_id & self._mask == self._id, self._take)
+    def open(self) -> Ear:
+        """Begin to listen."""
+        self._end = self.bus.subscribe(lambda frame_id: frame_id & self._mask == self._id, self._take)
         return self
+
+    def close(self) -> None:
+        """End, and give the share of the bus back; safe twice."""
+        if self._end is not None:
+            self._end()
+            self._end = None
+            self.bus.close()
+
+    def __enter__(self) -> Ear:
+        return self.open()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self.close()
 
     def _take(self, frame_id: int, payload: bytes) -> None:
         with self._came:
             self._frames.append(Frame(at_s=time.time(), id=frame_id, payload=bytes(payload).hex()))
-            self._came.notify()
+            self._came.notify_all()
 
     def hear(self, seconds: float, most: int) -> list[Frame]:
-        """Return what came within ``seconds``, or earlier when ``most`` have come."""
+        """Take what came and comes within ``seconds``, or earlier when ``most`` have come."""
         until_s = time.monotonic() + seconds
         with self._came:
             while len(self._frames) < most and (left_s := until_s - time.monotonic()) > 0:
                 self._came.wait(left_s)
-            return self._frames[:most]
+            return [self._frames.popleft() for _ in range(min(most, len(self._frames)))]
 
 
 def scan(link: Link, say: Say, busy: list[dict[str, Any]], listen_s: float = LISTEN_S) -> list[Seen]:
@@ -77,11 +91,11 @@ def scan(link: Link, say: Say, busy: list[dict[str, Any]], listen_s: float = LIS
     """
     taken = {device_key(each) for each in busy}
     nodes = [node for node in EPC_NODES if device_key({**link, "node": node}) not in taken]
-    with opened(link) as bus, Ear(bus) as ear:
+    with Ear(shared(link)) as ear:
         for done, node in enumerate(nodes):
             if done % 10 == 0:
                 say(done, len(nodes) + 1, f"asking node 0x{node:02X}")
-            bus.send(node << 4 | REQUEST, b"\x00")
+            ear.bus.send(node << 4 | REQUEST, b"\x00")
             time.sleep(PACE_S)
         say(len(nodes), len(nodes) + 1, f"listening for {listen_s:g} s")
         frames = ear.hear(listen_s, most=100_000)

@@ -7,7 +7,10 @@ most instruments take one connection only.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
+import time
 import weakref
 from collections import defaultdict
 from collections.abc import Callable
@@ -22,6 +25,8 @@ from cycler_unit.drivers.errors import DeviceLost, DeviceRefused, DriverError
 from wire.catalogue import Kind
 
 TEXT = ("visa", "serial")
+# A listener stays this long after it was asked last.
+KEEP_EAR_S = 4.0
 
 
 class LocalBuses:
@@ -31,6 +36,8 @@ class LocalBuses:
         self._lock = threading.Lock()
         self._turns: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._made: weakref.WeakSet[Device] = weakref.WeakSet()
+        self._ears: dict[tuple[str, int, int], can_scan.Ear] = {}
+        self._reap: threading.Timer | None = None
         self._stopped = False
 
     # --- devices --------------------------------------------------------------------------------
@@ -50,6 +57,7 @@ class LocalBuses:
         with self._lock:
             self._stopped = True
             made = list(self._made)
+        self._drop_ears(all_of_them=True)
         for device in made:
             device.close()
 
@@ -160,14 +168,54 @@ class LocalBuses:
 
     def send(self, link: Link, frame_id: int, payload: bytes, listen_s: float) -> list[Frame]:
         """Send one CAN frame; return what was heard until ``listen_s`` later, its own frame left out."""
-        with can_scan.opened(link) as bus, can_scan.Ear(bus) as ear:
-            bus.send(frame_id, payload)
+        with can_scan.Ear(can_scan.shared(link)) as ear:
+            ear.bus.send(frame_id, payload)
             return ear.hear(listen_s, most=500)
 
     def listen(self, link: Link, seconds: float, frame_id: int, mask: int, most: int) -> list[Frame]:
-        """Return CAN frames with ``id & mask == frame_id & mask``, at most ``most``."""
-        with can_scan.opened(link) as bus, can_scan.Ear(bus, frame_id, mask) as ear:
+        """Return CAN frames with ``id & mask == frame_id & mask``, at most ``most``.
+
+        Who listens again with the same filter within ``KEEP_EAR_S`` misses nothing in between.
+        """
+        ear = self._ear(link, frame_id & mask, mask)
+        try:
             return ear.hear(seconds, most)
+        finally:
+            with self._lock:
+                ear.free_s = time.monotonic()
+                self._reap = self._reap or threading.Timer(KEEP_EAR_S, self._drop_ears)
+                self._reap.daemon = True
+                if not self._reap.is_alive():
+                    with contextlib.suppress(RuntimeError):
+                        self._reap.start()
+
+    def _ear(self, link: Link, frame_id: int, mask: int) -> can_scan.Ear:
+        key = (bus_key(link), frame_id, mask)
+        with self._lock:
+            ear = self._ears.get(key)
+        if ear is None:
+            ear = can_scan.Ear(can_scan.shared(link), frame_id, mask).open()
+            with self._lock:
+                other = self._ears.setdefault(key, ear)
+            if other is not ear:
+                ear.close()
+                ear = other
+        ear.free_s = math.inf
+        return ear
+
+    def _drop_ears(self, *, all_of_them: bool = False) -> None:
+        """Close the listeners that nobody asks any more."""
+        with self._lock:
+            self._reap = None
+            late_s = time.monotonic() - KEEP_EAR_S / 2
+            gone = [key for key, ear in self._ears.items() if all_of_them or ear.free_s < late_s]
+            ears = [self._ears.pop(key) for key in gone]
+            if self._ears and not self._stopped:
+                self._reap = threading.Timer(KEEP_EAR_S, self._drop_ears)
+                self._reap.daemon = True
+                self._reap.start()
+        for ear in ears:
+            ear.close()
 
 
 def _look(

@@ -9,6 +9,7 @@ The default backend is pyvisa-py (``@py``), which needs no vendor library. Link 
 | ``terminator`` | LF | ends each message both ways; ``\\n`` may be written as two characters |
 | ``timeout_s`` | 1.0 | longest wait for an answer, and for a connection |
 | ``spacing_s`` | 0 | least time between two messages, on serial and USB only |
+| ``open_wait_s`` | 0 | wait after opening, on serial and USB only: an Arduino restarts then |
 | ``baud_rate``, ``data_bits``, ``parity``, ``stop_bits`` | 115200, 8, none, 1 | serial only; no flow control |
 
 One ``MEAS:ARR?`` against the simulated supply, same machine of 2 cores, median / p99: TCP 0.03 / 0.05 ms,
@@ -26,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from cycler_unit.buses.ring import Ring
 from cycler_unit.drivers.base import Identity
 from cycler_unit.drivers.errors import DeviceLost
 
@@ -48,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "terminator": "\n",
     "timeout_s": 1.0,
     "spacing_s": 0.0,
+    "open_wait_s": 0.0,
     "baud_rate": 115200,
     "data_bits": 8,
     "parity": "none",
@@ -79,6 +82,13 @@ def _manager(backend: str) -> Any:
             raise DeviceLost(f"the VISA backend {backend} is not available: {error}") from error
 
 
+def resources(backend: str = "@py") -> list[str]:
+    """Return the names of the instruments that the backend lists; raise ``DeviceLost`` without one."""
+    manager = _manager(backend)
+    with OPENING:
+        return sorted(manager.list_resources("?*"))
+
+
 class VisaLink:
     """One instrument on a VISA resource. Thread-safe; one exchange at a time."""
 
@@ -92,6 +102,7 @@ class VisaLink:
         self.is_socket = self.resource_name.upper().startswith("TCPIP")
         self.spacing_s = 0.0 if self.is_socket else float(given["spacing_s"])
         self.lock = threading.RLock()
+        self.ring = Ring()
         self._resource: Any = None
         self._socket: socket.socket | None = None
         self._session: Any = None
@@ -134,6 +145,8 @@ class VisaLink:
                 self._tune(interface)
         elif hasattr(resource, "baud_rate"):
             self._set_up_serial()
+            if self.settings["open_wait_s"]:
+                time.sleep(float(self.settings["open_wait_s"]))
 
     def _tune(self, connection: socket.socket) -> None:
         """Say that a connection was refused (pyvisa-py does not), and send each message at once."""
@@ -185,7 +198,7 @@ class VisaLink:
         """Send one message."""
         with self.lock:
             self._space()
-            self._guarded(lambda resource: resource.write(message), message)
+            self._send(message)
 
     def query(self, message: str) -> str:
         """Send one message and return its answer without the terminator.
@@ -195,11 +208,24 @@ class VisaLink:
         with self.lock:
             self._space()
             self._forget_stale()
-            self._guarded(lambda resource: resource.write(message), message)
-            self._await_answer(message)
-            answer = self._guarded(lambda resource: resource.read(), message)
-            self._spoke_s = time.monotonic()
-            return str(answer).strip()
+            self._send(message)
+            return self._receive(message)
+
+    def read(self) -> str:
+        """Return the next line of an answer that has several."""
+        with self.lock:
+            return self._receive("the next line")
+
+    def _send(self, message: str) -> None:
+        self.ring.sent(message)
+        self._guarded(lambda resource: resource.write(message), message)
+
+    def _receive(self, message: str) -> str:
+        self._await_answer(message)
+        answer = str(self._guarded(lambda resource: resource.read(), message)).strip()
+        self._spoke_s = time.monotonic()
+        self.ring.heard(answer)
+        return answer
 
     def converse(self, message: str, timeout_s: float) -> list[str]:
         """Send what a person typed and return all lines answered: the first within ``timeout_s``.
@@ -210,14 +236,15 @@ class VisaLink:
         with self.lock:
             self._space()
             self._forget_stale()
-            self._guarded(lambda resource: resource.write(message), message)
+            self._send(message)
             if self._session is None:  # a vendor's backend cannot tell what waits: its own timeout decides
-                return [str(self._guarded(lambda resource: resource.read(), message)).strip()]
+                return [self._receive(message)]
             lines: list[str] = []
             wait_s = timeout_s
             while self._comes_within(wait_s):
-                lines.append(str(self._guarded(lambda resource: resource.read(), message)).strip())
-                wait_s = FOLLOWS_S
+                lines.append(self._receive(message))
+                # An instrument that echoes says the same first; its answer takes as long as any.
+                wait_s = timeout_s if lines == [message] else FOLLOWS_S
             self._spoke_s = time.monotonic()
             return lines
 
@@ -255,6 +282,7 @@ class VisaLink:
             return act(self._resource)
         # VisaIOError, OSError, SerialException and decoding errors of a noisy line alike.
         except Exception as error:
+            self.ring.heard(f"nothing: {error}")
             raise DeviceLost(f"{self.resource_name} does not answer {message!r}: {error}") from error
 
     # --- bytes waiting --------------------------------------------------------------------------
@@ -269,8 +297,10 @@ class VisaLink:
         except (OSError, ValueError) as error:
             raise DeviceLost(f"{self.resource_name} is gone: {error}") from error
         if gone:
+            self.ring.heard("the connection was closed")
             raise DeviceLost(f"{self.resource_name} closed the connection")
         if not ready:
+            self.ring.heard(f"nothing within {self.timeout_s:g} s")
             raise DeviceLost(f"{self.resource_name} does not answer {message!r} within {self.timeout_s:g} s")
 
     def _forget_stale(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -12,8 +11,6 @@ import pytest
 from cycler_unit import disk, loopback
 from cycler_unit.devices import Devices
 from cycler_unit.dispatch import Dispatcher
-from cycler_unit.drivers.base import Identity
-from cycler_unit.drivers.errors import DeviceLost
 from cycler_unit.enrol import IdentityFile
 from cycler_unit.hub import Hub
 from cycler_unit.lock import Held, Lock
@@ -88,63 +85,6 @@ def test_the_loopback_guards_what_acts_by_its_secret() -> None:
     server.stop()
     with pytest.raises(OSError):  # noqa: PT011 - refused, reset or timed out: all mean that nobody is there
         loopback.ask(server.port, "GET", "/x", timeout_s=1.0)
-
-
-class Bus:
-    """Stand for the links: say who is where."""
-
-    def __init__(self, there: dict[str, str]) -> None:
-        self.there = there
-        self.asked: list[str] = []
-
-    def __call__(self, link: dict[str, Any]) -> Identity:
-        """Answer as a device does."""
-        self.asked.append(link["resource"])
-        text = self.there.get(link["resource"])
-        if text is None:
-            raise DeviceLost("nobody answers")
-        maker, model, serial = text.split(",")
-        return Identity(maker, model, serial, "1.0")
-
-
-EA = "EA Elektro-Automatik GmbH & Co. KG,PSB 10060-60,77"
-
-
-def test_a_scan_reports_known_unknown_and_lost_devices() -> None:
-    bus = Bus({"a": EA, "b": "Acme,Toaster,1"})
-    found = Devices([{"kind": "visa", "resource": each} for each in "abc"], bus)
-    report = found.scan(make_safe=False)
-    assert [(each.model, each.connected) for each in report.devices] == [
-        ("ea-psb-10060-60", True),
-        ("Toaster", True),
-    ]
-    assert "no catalogue entry" in report.devices[1].detail
-    assert [kind["key"] for kind in report.kinds] == ["ea-psb-10060-60"]
-    del bus.there["a"]
-    report = found.scan(make_safe=False)
-    assert (report.devices[0].model, report.devices[0].connected) == ("ea-psb-10060-60", False)
-
-
-def test_a_scan_leaves_the_links_of_stations_alone() -> None:
-    bus = Bus({"a": EA})
-    found = Devices([{"kind": "visa", "resource": "a"}], bus)
-    found.hold({"kind": "visa", "resource": "a", "timeout_s": 2.0})
-    found.scan(make_safe=True)
-    assert bus.asked == []
-
-
-def test_a_device_that_moved_to_another_port_is_found_there() -> None:
-    found = Devices([{"kind": "visa", "resource": "new"}], Bus({"new": EA}))
-    found.scan(make_safe=False)
-    device = StationDevice(
-        device="d",
-        role="power",
-        model="ea-psb-10060-60",
-        serial_number="77",
-        link={"kind": "visa", "resource": "old"},
-    )
-    assert found.link_of(device)["resource"] == "new"
-    assert found.link_of(msgspec.structs.replace(device, serial_number="78"))["resource"] == "old"
 
 
 class OneStation:
