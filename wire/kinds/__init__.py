@@ -10,9 +10,14 @@ import re
 from collections.abc import Iterable
 
 from wire.catalogue import Kind
-from wire.kinds import ea
+from wire.kinds import caen, ea, modbus, web
 
-KINDS: tuple[Kind, ...] = (*ea.ROWS,)
+KINDS: tuple[Kind, ...] = (
+    *ea.ROWS,
+    *caen.ROWS,
+    *web.ROWS,
+    *modbus.ROWS,
+)
 
 
 def get(key: str) -> Kind:
