@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from cycler_unit import catalogue, drivers
 from cycler_unit.buses.protocol import Link, Say, Seen
 from cycler_unit.buses.visa import DEFAULTS, VisaLink, parse_identity
@@ -51,7 +53,7 @@ def scan(link: Link, say: Say, make: Callable[[dict[str, Any]], VisaLink] = Visa
                 for kind in asked if answer else ():
                     identity = identity_of(kind, answer)
                     if fits(kind, answer, identity):
-                        return [_seen(link, kind, identity, answer)]
+                        return _outputs(_seen(link, kind, identity, answer), kind)
                 heard = heard or answer
         finally:
             wire.close()
@@ -81,9 +83,24 @@ def _plan(
     return [(settings, list(probes.items())) for settings, probes in groups.values()]
 
 
+def _outputs(seen: Seen, kind: Kind) -> list[Seen]:
+    """Return a device of several outputs as one device per output, or the one that the link names."""
+    several = int(kind.settings.get("channels", 1))
+    if several == 1:
+        return [seen]
+    named = seen.link.get("channel_no")
+    return [
+        msgspec.structs.replace(
+            seen, link={**seen.link, "channel_no": number}, serial_number=f"{seen.serial_number}/{number}"
+        )
+        for number in ([int(named)] if named is not None else range(1, several + 1))
+    ]
+
+
 def _ask(wire: VisaLink, probe: str) -> str:
     try:
-        lines = wire.converse(probe, PROBE_S)
+        # Some instruments echo what they were asked.
+        lines = [line for line in wire.converse(probe, PROBE_S) if line != probe]
     except DeviceLost as error:
         # Bytes at the wrong speed are no text; the next settings may fit.
         logger.debug("event=probe_failed probe=%r reason='%s'", probe, error)

@@ -19,3 +19,6 @@ class Transport(Protocol):
 
     def query(self, message: str) -> str:
         """Send one message and return its answer without the terminator."""
+
+    def read(self) -> str:
+        """Return the next line of an answer that has several, without the terminator."""

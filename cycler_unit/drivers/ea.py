@@ -30,6 +30,15 @@ one that gets larger, (4) the output on; each stage is confirmed by its echo bef
 (1) the device is inside the old target with the smaller of both currents, after (2) inside the new one with
 the smaller of both: no moment exceeds either, also when charge turns into discharge (0 A between them).
 
+A load (EL) is the sink half of that: ``VOLT`` is its floor, ``CURR``, ``POW`` and ``RES`` bound the sink, its
+output is called ``INP``, and what it measures has no sign.
+
+**Two outputs.** ``channel_no`` in the link settings is the output that a driver drives; every command of it ends
+in `` (@n)``, but ``*IDN?``. Both outputs share one link; remote control is given back by the last one.
+
+**Remote control.** Taken at ``open()`` only. Lost (front panel, restart), every set point is answered by a
+``DeviceFault`` until the device is opened again; ``make_safe()`` takes it to be able to switch off.
+
 **Protections.** OVP ``VOLT:PROT``, OCP ``CURR:PROT`` and ``SINK:CURR:PROT``, OPP ``POW:PROT`` and
 ``SINK:POW:PROT``: up to 110 % of nominal, rounded up one step. There is no under-voltage trip.
 
@@ -40,9 +49,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
+from cycler_unit.buses.shared import SharedLink
 from cycler_unit.buses.transport import Transport
 from cycler_unit.drivers import numbers
 from cycler_unit.drivers.base import Identity, Measured, Protections, Target
@@ -100,16 +110,26 @@ class EaSource(ScpiPower):
     }
     # Asked back with every set point: what keeps the cell inside by itself.
     bounds: ClassVar[tuple[str, ...]] = ("VOLT", "CURR")
+    # What the family calls its output.
+    output: ClassVar[str] = "OUTP"
+    # How many outputs one device of the model has.
+    channels: ClassVar[int] = 1
 
     def __init__(self, link: dict[str, Any], *, name: str = "", transport: Transport | None = None) -> None:
+        if transport is None and self.channels > 1:
+            transport = SharedLink(link)
         super().__init__(link, name=name, transport=transport)
+        self.channel_no = int(link.get("channel_no", 1))
+        self.suffix = f" (@{self.channel_no})" if self.channels > 1 else ""
         self._held: dict[str, float] | None = None
         self._on = True
+        self._in_control = False
 
     @property
     def label(self) -> str:
-        """Return name and model for messages."""
-        return f"{self.name} ({self.model})" if self.name else self.model
+        """Return name and model for messages, and which output of several."""
+        model = f"{self.model} output {self.channel_no}" if self.channels > 1 else self.model
+        return f"{self.name} ({model})" if self.name else model
 
     # --- opening and closing ----------------------------------------------------------------------
 
@@ -121,16 +141,29 @@ class EaSource(ScpiPower):
         those of this model. 5. The error queue is emptied. Raises ``DeviceLost``, ``DeviceRefused``.
         """
         with self._lock:
-            self._held, self._on = None, True
+            if not 1 <= self.channel_no <= self.channels:
+                raise DeviceRefused(f"{self.model} has no output {self.channel_no}")
+            self._held, self._on, self._in_control = None, True, False
             self.transport.open()
-            for command in ("OUTP OFF", "SYST:LOCK ON", "OUTP OFF"):
-                self.transport.write(command)
+            self._order_off("SYST:LOCK ON")
             self._confirm_off()
             identity = self._identity()
             self._check(identity)
             self.error_texts()
             self._start()
+            self._in_control = True
+            return self._of_channel(identity)
+
+    def _order_off(self, *between: str) -> None:
+        """Send off, and after what is ``between`` once more."""
+        for command in (f"{self.output} OFF", *between, f"{self.output} OFF"):
+            self._send([command])
+
+    def _of_channel(self, identity: Identity) -> Identity:
+        """Give each output of a device a serial number of its own."""
+        if self.channels == 1:
             return identity
+        return replace(identity, serial_number=f"{identity.serial_number}/{self.channel_no}")
 
     def _check(self, identity: Identity) -> None:
         if identity.model.upper() != self.model.upper():
@@ -151,7 +184,8 @@ class EaSource(ScpiPower):
         with self._lock, contextlib.suppress(DriverError):
             if not self._on:
                 self._on = True
-                self.transport.write("SYST:LOCK OFF")
+                if getattr(self.transport, "alone", True):
+                    self._send(["SYST:LOCK OFF"])
         self._held = None
         self.transport.close()
 
@@ -165,16 +199,18 @@ class EaSource(ScpiPower):
         with self._lock:
             # While off, whoever stands at the device may change its set points: read them again.
             self._held = None
-            self.transport.write("OUTP OFF")
+            self._send([f"{self.output} OFF"])
             if self._output() == "OFF":
                 self._on = False
                 return
-            for command in ("SYST:LOCK ON", "OUTP OFF"):
-                self.transport.write(command)
+            self._send(["SYST:LOCK ON"])
+            self._send([f"{self.output} OFF"])
+            # Whoever took control away is answered by a fault at the next set point, not overruled.
+            self._in_control = False
             self._confirm_off()
 
     def _confirm_off(self) -> None:
-        if not self._becomes("OUTP?", "OFF"):
+        if not self._becomes(f"{self.output}?", "OFF"):
             owner = self._ask(["SYST:LOCK:OWN?"])[0]
             raise DeviceRefused(f"{self.label} does not switch its output off (control: {owner})")
         self._on = False
@@ -185,7 +221,7 @@ class EaSource(ScpiPower):
             return self._output() != "OFF"
 
     def _output(self) -> str:
-        return self._ask(["OUTP?"])[0].upper()
+        return self._ask([f"{self.output}?"])[0].upper()
 
     # --- readings ---------------------------------------------------------------------------------
 
@@ -199,7 +235,7 @@ class EaSource(ScpiPower):
         The registers are read before the error queue: reading the queue acknowledges alarms.
         """
         with self._lock:
-            questionable, output, owner = self._ask(["STAT:QUES:COND?", "OUTP?", "SYST:LOCK:OWN?"])
+            questionable, output, owner = self._ask(["STAT:QUES:COND?", f"{self.output}?", "SYST:LOCK:OWN?"])
             bits = int(numbers.value(questionable) or 0)
             causes = [text for bit, text in ALARMS.items() if bits & 1 << bit]
             if self._on and output.upper() != "ON":
@@ -208,6 +244,28 @@ class EaSource(ScpiPower):
                 causes.append(f"remote control was taken away (owner: {owner})")
             causes.extend(self.error_texts())
             return "; ".join(causes) or None
+
+    def unasked(self) -> str | None:
+        """Return what is not as it was ordered last: output, owner, mode, any set point."""
+        with self._lock:
+            output, owner = self._ask([f"{self.output}?", "SYST:LOCK:OWN?"])
+            causes = []
+            if owner.upper() != "REMOTE":
+                causes.append(f"remote control was lost (owner: {owner}): the panel, or a restart")
+            if (output.upper() == "ON") != self._on:
+                causes.append(f"the output is {output} though it was ordered {'ON' if self._on else 'OFF'}")
+            if self._on and self._held is not None:
+                causes.extend(self._changed(self._held))
+            return "; ".join(causes) or None
+
+    def _changed(self, held: dict[str, float]) -> list[str]:
+        settings = self._settings(held)
+        echoes = self._ask([f"{setting.header}?" for setting in settings])
+        return [
+            f"{setting.header} is {echo} though {setting.wanted:g} was ordered"
+            for setting, echo in zip(settings, echoes, strict=True)
+            if not setting.fits(echo)
+        ]
 
     # --- set points -------------------------------------------------------------------------------
 
@@ -219,9 +277,12 @@ class EaSource(ScpiPower):
         if target.mode == "off":
             self.make_safe()
             return
-        wanted = {key: held for key, held in asdict(self.registers(target)).items() if held is not None}
+        registers = asdict(self.registers(target))
+        wanted = {name: registers[name] for name in self.headers if registers[name] is not None}
         self._check_range(wanted)
         with self._lock:
+            if not self._in_control:
+                raise DeviceFault(f"remote control of {self.label} was taken away; open it again")
             self._prepare(target)
             held = self._held if self._held is not None else self._read_registers()
             self._held = None
@@ -302,14 +363,14 @@ class EaSource(ScpiPower):
             self._confirm_unchanged(held)
             return
         self._on = True
-        self.transport.write("OUTP ON")
-        if not self._becomes("OUTP?", "ON"):
+        self._send([f"{self.output} ON"])
+        if not self._becomes(f"{self.output}?", "ON"):
             raise DeviceRefused(f"{self.label} does not switch its output on ({self._reasons()})")
 
     def _confirm_unchanged(self, held: dict[str, float]) -> None:
         """Ask back voltage, currents and output in one message, also those that were not written now."""
         bounds = [each for each in self._settings(held) if each.header in self.bounds]
-        *echoes, output = self._ask([*(f"{each.header}?" for each in bounds), "OUTP?"])
+        *echoes, output = self._ask([*(f"{each.header}?" for each in bounds), f"{self.output}?"])
         if output.upper() != "ON":
             raise DeviceFault(f"{self.label} switched its output off by itself ({self._reasons()})")
         for bound, echo in zip(bounds, echoes, strict=True):

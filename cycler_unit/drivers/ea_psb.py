@@ -39,10 +39,15 @@ class EaBidirectional(EaSource):
             return
         if self._on:
             self.make_safe()
-        self.transport.write(f"SYST:CONF:MODE {mode}")
+        self._send([f"SYST:CONF:MODE {mode}"])
         if not self._becomes("SYST:CONF:MODE?", mode):
             raise DeviceRefused(f"{self.label} does not change to {mode} ({self._reasons()})")
         self._mode = mode
+
+    def _changed(self, held: dict[str, float]) -> list[str]:
+        mode = self._ask(["SYST:CONF:MODE?"])[0].upper()
+        changed = [f"the mode is {mode} though {self._mode} was ordered"] if mode != self._mode else []
+        return [*changed, *super()._changed(held)]
 
     def registers(self, target: Target) -> Registers:
         """Return what the registers shall hold for a target; raise ``DeviceRefused`` for an unbounded one."""

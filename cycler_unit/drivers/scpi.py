@@ -6,40 +6,58 @@ echoes and reads the error queue.
 
 from __future__ import annotations
 
-import threading
 import time
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
-from cycler_unit.buses.transport import Transport
-from cycler_unit.buses.visa import VisaLink, parse_identity
+from cycler_unit.buses.visa import parse_identity
 from cycler_unit.drivers import numbers
 from cycler_unit.drivers.base import Identity, Measured, PowerDevice
-from cycler_unit.drivers.errors import DeviceLost, DeviceRefused
+from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DeviceRefused
+from cycler_unit.drivers.text import TextDevice
 
 # safety.md rule 13: an echo must be right within this time; then one repeat of the command.
 ECHO_S = 0.5
 # Between two looks at an echo that is not right yet; a PSB takes a set point within some ms.
 LOOK_AGAIN_S = 0.01
-# What the maker's guide allows in one message.
-MOST_COMMANDS = 5
 # More entries than any device's error queue holds.
 MOST_ERRORS = 40
+# Error codes of SCPI (device sheet 3.4), for devices that give the number only.
+ERRORS = {
+    -100: "command error",
+    -102: "syntax error",
+    -104: "data type error",
+    -108: "parameter not allowed",
+    -109: "missing parameter",
+    -113: "undefined header",
+    -131: "invalid suffix",
+    -200: "execution error",
+    -201: "invalid while in local",
+    -203: "command protected",
+    -220: "parameter error",
+    -221: "settings conflict",
+    -222: "data out of range",
+    -350: "queue overflow",
+}
+# The code with which a device refuses what only its remote control may do.
+IN_LOCAL = "(-201)"
 
 
 class Setting:
-    """One register: the command that writes it, the step of its values, what it shall hold."""
+    """One register: the command that writes it, the step of its values, what it shall hold.
 
-    __slots__ = ("header", "step", "wanted")
+    ``suffix`` follows the number, for devices that want the unit there.
+    """
 
-    def __init__(self, header: str, wanted: float, step: float) -> None:
-        self.header, self.wanted, self.step = header, wanted, step
+    __slots__ = ("header", "step", "suffix", "wanted")
+
+    def __init__(self, header: str, wanted: float, step: float, suffix: str = "") -> None:
+        self.header, self.wanted, self.step, self.suffix = header, wanted, step, suffix
 
     @property
     def command(self) -> str:
         """Return the writing command with as many decimals as the device resolves."""
-        return f"{self.header} {self.wanted:.{numbers.decimals(self.step)}f}"
+        return f"{self.header} {self.wanted:.{numbers.decimals(self.step)}f}{self.suffix}"
 
     def fits(self, echo: str) -> bool:
         """Tell whether an echo agrees: within a step, or half its last printed digit."""
@@ -50,31 +68,34 @@ class Setting:
         return abs(printed.value - self.wanted) <= allowed * (1.0 + 1e-9)
 
 
-class ScpiPower(PowerDevice):
+class ScpiPower(TextDevice, PowerDevice):
     """A power device on a line-based transport, by default a VISA link from the link settings."""
 
-    def __init__(self, link: dict[str, Any], *, name: str = "", transport: Transport | None = None) -> None:
-        super().__init__(link, name=name)
-        self.transport: Transport = transport if transport is not None else VisaLink(link)
-        self._lock = threading.RLock()
-
-    @property
-    @abstractmethod
-    def label(self) -> str:
-        """Return how messages call this device."""
+    # How many commands one message may hold; EA's guide allows five.
+    most_commands: ClassVar[int] = 5
+    # Ends every command and query, for a device with several outputs.
+    suffix = ""
 
     # --- exchanges ------------------------------------------------------------------------------
 
     def _send(self, commands: Sequence[str]) -> None:
         """Send commands in their order, joined as far as the device allows."""
-        for part in _parts(commands):
-            self.transport.write(joined(part))
+        for part in self._parts(commands):
+            self.transport.write(self._joined(part))
+
+    def _parts(self, commands: Sequence[str]) -> list[Sequence[str]]:
+        size = self.most_commands
+        return [commands[start : start + size] for start in range(0, len(commands), size)]
+
+    def _joined(self, commands: Sequence[str]) -> str:
+        """Join commands into one message; the colon makes each begin at the root, whatever came before."""
+        return ";:".join(f"{command}{self.suffix}" for command in commands)
 
     def _ask(self, queries: Sequence[str]) -> list[str]:
         """Ask several queries; return one answer each, or raise ``DeviceLost`` when the count differs."""
         answers: list[str] = []
-        for part in _parts(queries):
-            text = self.transport.query(joined(part))
+        for part in self._parts(queries):
+            text = self.transport.query(self._joined(part))
             answers.extend(self._split(text, len(part)))
         return answers
 
@@ -101,6 +122,10 @@ class ScpiPower(PowerDevice):
         asked, echo = wrong
         because = self.error_texts()
         reason = f" ({'; '.join(because)})" if because else ""
+        if IN_LOCAL in reason:
+            raise DeviceFault(
+                f"remote control of {self.label} was taken away, by hand or by a restart{reason}"
+            )
         raise DeviceRefused(
             f"{self.label} holds {asked.header} at {echo} instead of {asked.wanted:g}{reason}"
         )
@@ -108,8 +133,8 @@ class ScpiPower(PowerDevice):
     def _write_and_look(self, settings: Sequence[Setting]) -> list[str]:
         """Write settings and ask them back, in one message where it holds both."""
         commands, queries = [each.command for each in settings], [f"{each.header}?" for each in settings]
-        if len(commands) + len(queries) <= MOST_COMMANDS:
-            text = self.transport.query(joined([*commands, *queries]))
+        if len(commands) + len(queries) <= self.most_commands:
+            text = self.transport.query(self._joined([*commands, *queries]))
             return self._split(text, len(queries))
         self._send(commands)
         return self._ask(queries)
@@ -136,14 +161,13 @@ class ScpiPower(PowerDevice):
         return True
 
     def error_texts(self) -> list[str]:
-        """Read the error queue empty; return its entries, ``0,"No error"`` left out."""
+        """Read the error queue empty; return its entries in words, ``0,"No error"`` left out."""
         found: list[str] = []
         for _ in range(MOST_ERRORS):
-            entry = self.transport.query("SYST:ERR?")
-            code = numbers.value(entry.split(",")[0])
-            if code == 0:
+            entry = self.transport.query(f"SYST:ERR?{self.suffix}")
+            if numbers.value(entry.split(",")[0]) == 0:
                 break
-            found.append(entry)
+            found.append(words(entry))
         return found
 
     def _measure(self, query: str) -> Measured:
@@ -151,7 +175,7 @@ class ScpiPower(PowerDevice):
         with self._lock:
             before_ns = time.time_ns()
             began_s = time.monotonic()
-            text = self.transport.query(query)
+            text = self.transport.query(f"{query}{self.suffix}")
             middle_us = (before_ns + time.time_ns()) // 2000
         found = numbers.values(text)
         if len(found) != 3:
@@ -160,10 +184,11 @@ class ScpiPower(PowerDevice):
         return Measured(voltage_v, current_a, power_w, began_s, middle_us)
 
 
-def joined(commands: Sequence[str]) -> str:
-    """Join commands into one message; the colon makes each begin at the root, whatever came before."""
-    return ";:".join(commands)
-
-
-def _parts(commands: Sequence[str]) -> list[Sequence[str]]:
-    return [commands[start : start + MOST_COMMANDS] for start in range(0, len(commands), MOST_COMMANDS)]
+def words(entry: str) -> str:
+    """Return an entry of an error queue, ``-222,"Data out of range"``, as ``Data out of range (-222)``."""
+    number, _, text = entry.partition(",")
+    code = numbers.value(number)
+    if code is None:
+        return entry
+    said = text.strip().strip('"') or ERRORS.get(int(code), "error of the device")
+    return f"{said} ({int(code)})"

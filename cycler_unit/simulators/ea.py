@@ -1,9 +1,13 @@
-"""An EA supply as its SCPI shows it (devices.md 4.3 and 4.4): PS 2000 B source and PSB bidirectional."""
+"""An EA device as its SCPI shows it (devices.md 4.3 and 4.4): PS 2000 B source, PSB, EL load.
+
+The second output of a 2384 is reached by ``(@2)`` after any command (``TwoOutputs``).
+"""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,7 +37,18 @@ FIELDS = {
     "CURRent": ("source_a", "A", "a"),
     "POWer": ("source_w", "W", "w"),
 }
+# A load has no source: its set points are those of the sink.
+LOAD_FIELDS = {
+    "VOLTage": ("voltage_v", "V", "v"),
+    "CURRent": ("sink_a", "A", "a"),
+    "POWer": ("sink_w", "W", "w"),
+}
 SINK_FIELDS = {"CURRent": ("sink_a", "A", "a"), "POWer": ("sink_w", "W", "w")}
+
+
+# The channel list after a command, and the one command that is about the whole device.
+CHANNEL = re.compile(r"\s*\(@(\d)\)\s*$")
+LOCK = re.compile(r"^:?SYST(?:EM)?:LOCK(?::STAT(?:E)?)?\s", re.IGNORECASE)
 
 
 def decimals(step: float) -> int:
@@ -45,7 +60,7 @@ def decimals(step: float) -> int:
 
 
 class EaSupply(Instrument):
-    """Answer a PSB's or a PS's commands; its cell lives in ``regulator``."""
+    """Answer a PSB's, a PS's or an EL's commands; its cell lives in ``regulator``."""
 
     def __init__(
         self,
@@ -58,6 +73,7 @@ class EaSupply(Instrument):
         super().__init__()
         self.spec, self.kind = spec, spec.kind
         self.sinks = self.kind.type == "BiSource"
+        self.is_load = self.kind.type == "Load"
         self.nominal = _nominal(self.kind)
         self.places = {
             letter: decimals(measure.resolution)
@@ -91,7 +107,9 @@ class EaSupply(Instrument):
     def _default_points(self) -> SetPoints:
         """Return what a freshly started supply holds: no voltage, no current, full power."""
         watts = self.nominal["w"]
-        return SetPoints(source_w=watts, sink_w=watts if self.sinks else 0.0)
+        return SetPoints(
+            source_w=0.0 if self.is_load else watts, sink_w=watts if self.sinks or self.is_load else 0.0
+        )
 
     def _default_trips(self) -> Trips:
         volts, amps, watts = (PROTECTION_SHARE * self.nominal[letter] for letter in "vaw")
@@ -123,21 +141,24 @@ class EaSupply(Instrument):
         self.on("*IDN", None, self._identity)
         self.on("SYSTem:LOCK[:STATe]", self._lock)
         self.on("SYSTem:LOCK:OWNer", None, self._owner)
-        self.on("OUTPut[:STATe]", self._switch, self._output)
+        self.on("INPut[:STATe]" if self.is_load else "OUTPut[:STATe]", self._switch, self._output)
         self.on("MEASure[:SCALar]:ARRay", None, self._measure_all)
         self.on("STATus:OPERation:CONDition", None, self._operation)
         self.on("STATus:QUEStionable:CONDition", None, self._questionable)
-        for index, (word, (field, unit, letter)) in enumerate(FIELDS.items()):
+        fields = LOAD_FIELDS if self.is_load else FIELDS
+        for index, (word, (field, unit, letter)) in enumerate(fields.items()):
             self.on(f"MEASure[:SCALar]:{word}[:DC]", None, partial(self._measured, index))
             self.on(f"SYSTem:NOMinal:{word}", None, partial(self._text, self.nominal[letter], letter, unit))
             self._settable(f"[SOURce:]{word}", field, unit, letter)
         if self.sinks:
-            self._register_sink()
+            for word, (field, unit, letter) in SINK_FIELDS.items():
+                self._settable(f"SINK:{word}", field, unit, letter)
+            self._register_resistance("SINK:RESistance")
+        elif self.is_load:
+            self._register_resistance("RESistance")
 
-    def _register_sink(self) -> None:
-        for word, (field, unit, letter) in SINK_FIELDS.items():
-            self._settable(f"SINK:{word}", field, unit, letter)
-        self.on("SINK:RESistance", self._set_resistance, lambda: f"{self.sink_ohm:.3f} OHM")
+    def _register_resistance(self, header: str) -> None:
+        self.on(header, self._set_resistance, lambda: f"{self.sink_ohm:.3f} OHM")
         self.on("SYSTem:CONFig:MODE", self._set_mode, lambda: "UIR" if self.resistance_mode else "UIP")
         self.on("SYSTem:NOMinal:RESistance:MINimum", None, lambda: f"{self._least_ohm():.3f} OHM")
         self.on("SYSTem:NOMinal:RESistance:MAXimum", None, lambda: f"{self._most_ohm():.3f} OHM")
@@ -313,16 +334,21 @@ class EaSupply(Instrument):
     def _measured(self, index: int) -> str:
         if self.regulator.faults.sensor_off:
             return f"{NOT_MEASURED} {'VAW'[index]}"
-        value = self.regulator.measure()[index]
+        value = self._shown()[index]
         return self._text(value, "vaw"[index], "VAW"[index])
 
     def _measure_all(self) -> str:
         if self.regulator.faults.sensor_off:
             return ", ".join(f"{NOT_MEASURED} {unit}" for unit in "VAW")
-        values = self.regulator.measure()
         return ", ".join(
-            self._text(value, letter, letter.upper()) for value, letter in zip(values, "vaw", strict=True)
+            self._text(value, letter, letter.upper())
+            for value, letter in zip(self._shown(), "vaw", strict=True)
         )
+
+    def _shown(self) -> tuple[float, float, float]:
+        """Return the readings; a load shows what it sinks without a sign."""
+        volts, amps, watts = self.regulator.measure()
+        return (volts, -amps, -watts) if self.is_load else (volts, amps, watts)
 
     def _operation(self) -> str:
         self.regulator.advance()
@@ -337,7 +363,44 @@ class EaSupply(Instrument):
 
 def _nominal(kind: Kind) -> dict[str, float]:
     """Return nominal voltage, current and power; a row without them has no simulator."""
-    volts, amps, watts = kind.voltage_max_v, kind.current_max_a, kind.power_max_w
-    if volts is None or amps is None or watts is None:
+    spans = (
+        (kind.voltage_min_v, kind.voltage_max_v),
+        (kind.current_min_a, kind.current_max_a),
+        (kind.power_min_w, kind.power_max_w),
+    )
+    found = {
+        letter: max(abs(low or 0.0), abs(high or 0.0))
+        for letter, (low, high) in zip("vaw", spans, strict=True)
+    }
+    if not all(found.values()):
         raise ValueError(f"{kind.label} states no nominal values")
-    return {"v": volts, "a": amps, "w": watts}
+    return found
+
+
+class TwoOutputs:
+    """A supply with several outputs: ``(@n)`` at the end of a command says which, the first otherwise.
+
+    Identity and remote control are the whole device's, the rest is each output's.
+    """
+
+    def __init__(self, outputs: Sequence[EaSupply]) -> None:
+        self.outputs = outputs
+
+    def handle(self, message: str) -> str | None:
+        """Execute a message; each command goes to its output."""
+        answers = [self._one(unit) for unit in message.split(";") if unit.strip()]
+        said = [answer for answer in answers if answer is not None]
+        return ";".join(said) if said else None
+
+    def _one(self, unit: str) -> str | None:
+        found = CHANNEL.search(unit)
+        command = CHANNEL.sub("", unit)
+        number = int(found[1]) if found else 1
+        if number > len(self.outputs):
+            self.outputs[0].fail(ScpiError(-108))
+            return None
+        answer = self.outputs[number - 1].handle(command)
+        if LOCK.match(command):
+            for output in self.outputs:
+                output.remote = self.outputs[number - 1].remote
+        return answer

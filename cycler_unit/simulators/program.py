@@ -7,11 +7,11 @@ import contextlib
 import signal
 from collections.abc import Callable
 
+from cycler_unit.simulators import ea_device
 from cycler_unit.simulators.bench import Bench
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.control import Control, ControlConnection
 from cycler_unit.simulators.device import CannotStart, SimulatedDevice, factory, utc_clock
-from cycler_unit.simulators.ea_device import EaDevice
 from wire import kinds
 
 __all__ = ["CannotStart", "build", "run"]
@@ -36,7 +36,7 @@ def build(bench: Bench) -> tuple[dict[str, SimulatedDevice], dict[str, Circuit]]
     }
     devices: dict[str, SimulatedDevice] = {}
     for number, supply in enumerate(bench.supplies):
-        devices[supply.name] = EaDevice(supply, bench.host, bench.seed + number, clock, None)
+        devices[supply.name] = ea_device.build(supply, bench.host, bench.seed + number, clock)
     for number, given in enumerate(bench.devices, len(bench.supplies)):
         make = factory(kinds.get(given["model"]).family)
         devices[given["name"]] = make({"host": bench.host, **given}, circuits, bench.seed + number, clock)

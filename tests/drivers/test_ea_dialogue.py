@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cycler_unit.drivers.base import Protections, Target
-from cycler_unit.drivers.ea_models import Ps2084_05B, Psb10060_60
+from cycler_unit.drivers.ea_models import El9080_170B, Ps2084_05B, Ps2384_05B, Psb10060_60
 from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DeviceRefused
 
 from .dialogue import Dialogue, Exchange, expected
@@ -313,11 +313,16 @@ def test_make_safe_needs_one_command_and_its_echo(psb: Psb10060_60, link: Dialog
         psb.make_safe()
 
 
-def test_make_safe_takes_control_again_when_it_was_lost(psb: Psb10060_60, link: Dialogue) -> None:
+def test_make_safe_takes_control_to_switch_off_and_leaves_the_fault_to_be_seen(
+    psb: Psb10060_60, link: Dialogue
+) -> None:
     charging(psb, link)
     with expected(link, "OUTP OFF", ("OUTP?", "ON"), "SYST:LOCK ON", "OUTP OFF", ("OUTP?", "OFF")):
         psb.make_safe()
-    with expected(link, *FRESH, *TO_CHARGE, *ON):
+    with expected(link), pytest.raises(DeviceFault, match="was taken away; open it again"):
+        psb.apply(CHARGE)
+    with expected(link, *OPENING, *FRESH, *TO_CHARGE, *ON):
+        psb.open()
         psb.apply(CHARGE)
 
 
@@ -422,3 +427,158 @@ def test_closing_a_dead_link_is_quiet(psb: Psb10060_60, link: Dialogue) -> None:
 def test_answers_that_do_not_match_the_questions_mean_a_lost_device(psb: Psb10060_60, link: Dialogue) -> None:
     with expected(link, (FRESH[0][0], "0.00 V;0.00 A")), pytest.raises(DeviceLost, match="2 of 5"):
         psb.apply(CHARGE)
+
+
+def test_a_set_point_refused_in_local_control_is_a_fault_in_words(psb: Psb10060_60, link: Dialogue) -> None:
+    wrong = ("VOLT 4.20;:VOLT?", "0.00 V")
+    with (
+        expected(link, *FRESH, wrong, wrong, ("SYST:ERR?", "-201"), ("SYST:ERR?", "0")),
+        pytest.raises(DeviceFault, match=r"taken away.*invalid while in local \(-201\)"),
+    ):
+        psb.apply(CHARGE)
+
+
+UNASKED = ("OUTP?;:SYST:LOCK:OWN?", "ON;REMOTE")
+MODE = ("SYST:CONF:MODE?", "UIP")
+HELD = [
+    ("VOLT?;:CURR?;:POW?;:SINK:CURR?;:SINK:POW?", "4.20 V;10.00 A;1500 W;0.00 A;1500 W"),
+    ("SINK:RES?", "2000.000 OHM"),
+]
+
+
+def test_nothing_is_unasked_while_all_is_as_ordered(psb: Psb10060_60, link: Dialogue) -> None:
+    with expected(link, ("OUTP?;:SYST:LOCK:OWN?", "OFF;REMOTE")):
+        assert psb.unasked() is None
+    charging(psb, link)
+    with expected(link, UNASKED, MODE, *HELD):
+        assert psb.unasked() is None
+
+
+def test_a_set_point_turned_at_the_panel_is_unasked(psb: Psb10060_60, link: Dialogue) -> None:
+    charging(psb, link)
+    turned = (HELD[0][0], HELD[0][1].replace("10.00 A", "12.00 A"))
+    with expected(link, UNASKED, ("SYST:CONF:MODE?", "UIR"), turned, HELD[1]):
+        found = psb.unasked() or ""
+    assert "CURR is 12.00 A though 10 was ordered" in found
+    assert "the mode is UIR though UIP was ordered" in found
+
+
+def test_a_restart_is_unasked(psb: Psb10060_60, link: Dialogue) -> None:
+    charging(psb, link)
+    with expected(link, ("OUTP?;:SYST:LOCK:OWN?", "OFF;NONE"), MODE, *HELD):
+        found = psb.unasked() or ""
+    assert "remote control was lost (owner: NONE)" in found
+    assert "the output is OFF though it was ordered ON" in found
+
+
+def test_an_output_switched_on_at_the_panel_is_unasked(psb: Psb10060_60, link: Dialogue) -> None:
+    with expected(link, ("OUTP?;:SYST:LOCK:OWN?", "ON;LOCAL")):
+        assert "is ON though it was ordered OFF" in (psb.unasked() or "")
+
+
+# --- loads ----------------------------------------------------------------------------------------
+
+LOAD_IDENTITY = "EA Elektro-Automatik GmbH, EL 9080-170 B, 1520170001, V2.10"
+
+
+@pytest.fixture
+def load(link: Dialogue, monkeypatch: pytest.MonkeyPatch) -> El9080_170B:
+    monkeypatch.setattr("cycler_unit.drivers.scpi.ECHO_S", 0.0)
+    device = El9080_170B({}, transport=link)
+    with expected(
+        link,
+        "INP OFF",
+        "SYST:LOCK ON",
+        "INP OFF",
+        ("INP?", "OFF"),
+        ("*IDN?", LOAD_IDENTITY),
+        ("SYST:LOCK:OWN?;:SYST:NOM:VOLT?;:SYST:NOM:CURR?;:SYST:NOM:POW?", "REMOTE;80.00 V;170.0 A;2400 W"),
+        ("SYST:ERR?", '0,"No error"'),
+        ("SYST:CONF:MODE?", "UIP"),
+    ):
+        device.open()
+    return device
+
+
+def test_a_load_carries_its_floor_and_switches_its_input(load: El9080_170B, link: Dialogue) -> None:
+    with expected(
+        link,
+        ("VOLT?;:CURR?;:POW?;:RES?", "0.00 V;0.0 A;2400 W;940.000 OHM"),
+        ("VOLT 2.50;:VOLT?", "2.50 V"),
+        ("CURR 5.0;:CURR?", "5.0 A"),
+        "INP ON",
+        ("INP?", "ON"),
+    ):
+        load.apply(DISCHARGE)
+    with expected(link, ("MEAS:ARR?", "3.61 V, 5.0 A, 18 W")):
+        measured = load.read()
+    assert (measured.voltage_v, measured.current_a, measured.power_w) == (3.61, -5.0, -18.0)
+    with expected(link, "INP OFF", ("INP?", "OFF")):
+        load.make_safe()
+
+
+def test_a_loads_protections_are_its_own_three(load: El9080_170B, link: Dialogue) -> None:
+    with expected(
+        link,
+        ("VOLT:PROT 4.30;:CURR:PROT 6.0;:VOLT:PROT?;:CURR:PROT?", "4.30 V;6.0 A"),
+        ("POW:PROT 30;:POW:PROT?", "30 W"),
+        ("VOLT:PROT?;:CURR:PROT?;:POW:PROT?", "4.30 V;6.0 A;30 W"),
+    ):
+        held = load.protect(
+            Protections(
+                voltage_max_v=4.3, charge_current_max_a=1.0, discharge_current_max_a=6.0, power_max_w=30.0
+            )
+        )
+    assert held == Protections(
+        voltage_max_v=4.3, charge_current_max_a=1.0, discharge_current_max_a=6.0, power_max_w=30.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (CHARGE, "cannot charge"),
+        (Target("cv", "charge", voltage_v=4.2, charge_current_max_a=1.0), "cannot charge"),
+        (Target("cc", current_a=-1.0), "voltage floor"),
+    ],
+)
+def test_a_load_refuses_what_it_cannot_do(
+    load: El9080_170B, link: Dialogue, target: Target, why: str
+) -> None:
+    with expected(link), pytest.raises(DeviceRefused, match=why):
+        load.apply(target)
+
+
+# --- two outputs ----------------------------------------------------------------------------------
+
+
+def test_the_second_output_ends_every_command_with_its_number(link: Dialogue) -> None:
+    second = Ps2384_05B({"channel_no": 2}, transport=link)
+    ratings = "SYST:LOCK:OWN? (@2);:SYST:NOM:VOLT? (@2);:SYST:NOM:CURR? (@2);:SYST:NOM:POW? (@2)"
+    with expected(
+        link,
+        "OUTP OFF (@2)",
+        "SYST:LOCK ON (@2)",
+        "OUTP OFF (@2)",
+        ("OUTP? (@2)", "OFF"),
+        ("*IDN?", "EA Elektro-Automatik, PS 2384-05 B, 2810290001, V4.01"),
+        (ratings, "REMOTE;84.00 V;5.00 A;160.0 W"),
+        ("SYST:ERR? (@2)", '0,"No error"'),
+    ):
+        assert second.open().serial_number == "2810290001/2"
+    with expected(
+        link,
+        ("VOLT? (@2);:CURR? (@2);:POW? (@2)", "0.00 V;0.00 A;160.0 W"),
+        ("VOLT 4.20 (@2);:VOLT? (@2)", "4.20 V"),
+        ("CURR 1.00 (@2);:CURR? (@2)", "1.00 A"),
+        "OUTP ON (@2)",
+        ("OUTP? (@2)", "ON"),
+    ):
+        second.apply(Target("cc", current_a=1.0, voltage_max_v=4.2))
+    with expected(link, ("MEAS:ARR? (@2)", "3.70 V, 1.00 A, 3.7 W")):
+        assert second.read().current_a == 1.0
+
+
+def test_an_output_that_the_model_does_not_have_is_refused(link: Dialogue) -> None:
+    with pytest.raises(DeviceRefused, match="has no output 3"):
+        Ps2384_05B({"channel_no": 3}, transport=link).open()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from wire.catalogue import Kind, KindMeasure, Off
 
 # A reading this old is missing; the supplies answer at once, so three control periods of 0.1 s would do,
@@ -14,15 +16,22 @@ OVERLOAD = 9.9e37
 EA_LINK = {"terminator": "\n", "timeout_s": 1.0, "spacing_s": 0.05, "baud_rate": 115200, "parity": "none"}
 
 
-def _off(*, i_off_a: float, stays_connected: str, low_cutoff: str) -> Off:
+def _off(
+    *,
+    i_off_a: float,
+    stays_connected: str,
+    low_cutoff: str,
+    command: str = "OUTP OFF",
+    high_cutoff: str = "VOLT set point while charging; OVP switches the output off",
+) -> Off:
     """Return what off means for the family: no relay opens, and no communication timeout exists."""
     return Off(
-        command="OUTP OFF",
+        command=command,
         i_off_a=i_off_a,
         t_off_s=0.5,
         stays_connected=stays_connected,
         after_power_on="output off, remote control released",
-        high_cutoff="VOLT set point while charging; OVP switches the output off",
+        high_cutoff=high_cutoff,
         low_cutoff=low_cutoff,
     )
 
@@ -57,33 +66,76 @@ def _measure(name: str, unit: str, step: float, accuracy: float, frozen_s: float
     )
 
 
-EA_PSB_10060_60 = Kind(
-    key="ea-psb-10060-60",
-    label="EA PSB 10060-60",
-    maker="EA Elektro-Automatik",
+CAPACITORS = "output capacitors and sense leads stay on the cell: no relay opens"
+
+
+def _psb(
+    *, model: str, driver: str, span_v: float, span_a: float, span_w: float, step_v: float, step_a: float
+) -> Kind:
+    """Return a PSB 10000 of these ratings; 0.2 % of its current is what flows at most when it is off."""
+    key = "ea-" + model.lower().replace(" ", "-")
+    return Kind(
+        key=key,
+        label=f"EA {model}",
+        maker="EA Elektro-Automatik",
+        model=model,
+        type="BiSource",
+        family="ea",
+        driver=f"cycler_unit.drivers.ea_models:{driver}",
+        role="power",
+        link="visa",
+        link_settings=EA_LINK,
+        identity=rf"^EA[ -].*,\s*{model}\s*,",
+        voltage_min_v=0.0,
+        voltage_max_v=span_v,
+        current_min_a=-span_a,
+        current_max_a=span_a,
+        power_min_w=-span_w,
+        power_max_w=span_w,
+        # No frozen_s: a resting cell read at 10 mV gives the same text for hours.
+        measures=_electrical(
+            step_v=step_v,
+            step_a=step_a,
+            step_w=1.0,
+            span_v=span_v,
+            span_a=span_a,
+            span_w=span_w,
+            frozen_s=None,
+        ),
+        off=_off(
+            i_off_a=0.002 * span_a,
+            stays_connected=CAPACITORS,
+            low_cutoff="VOLT set point while discharging",
+        ),
+    )
+
+
+EA_PSB_10060_60 = _psb(
     model="PSB 10060-60",
-    type="BiSource",
-    family="ea",
-    driver="cycler_unit.drivers.ea_models:Psb10060_60",
-    role="power",
-    link="visa",
-    link_settings=EA_LINK,
-    identity=r"^EA[ -].*,\s*PSB 10060-60\s*,",
-    voltage_min_v=0.0,
-    voltage_max_v=60.0,
-    current_min_a=-60.0,
-    current_max_a=60.0,
-    power_min_w=-1500.0,
-    power_max_w=1500.0,
-    # No frozen_s: a resting cell read at 10 mV gives the same text for hours.
-    measures=_electrical(
-        step_v=0.01, step_a=0.01, step_w=1.0, span_v=60, span_a=60, span_w=1500, frozen_s=None
-    ),
-    off=_off(
-        i_off_a=0.12,
-        stays_connected="output capacitors and sense leads stay on the cell: no relay opens",
-        low_cutoff="VOLT set point while discharging",
-    ),
+    driver="Psb10060_60",
+    span_v=60.0,
+    span_a=60.0,
+    span_w=1500.0,
+    step_v=0.01,
+    step_a=0.01,
+)
+EA_PSB_10060_120 = _psb(
+    model="PSB 10060-120",
+    driver="Psb10060_120",
+    span_v=60.0,
+    span_a=120.0,
+    span_w=3000.0,
+    step_v=0.01,
+    step_a=0.1,
+)
+EA_PSB_10200_25 = _psb(
+    model="PSB 10200-25",
+    driver="Psb10200_25",
+    span_v=200.0,
+    span_a=25.0,
+    span_w=1500.0,
+    step_v=0.1,
+    step_a=0.01,
 )
 
 # No such member is sold: the smallest PSB 10000 is far too coarse for the small cells that the
@@ -112,7 +164,7 @@ EA_PSB_SIMULATED = Kind(
     ),
     off=_off(
         i_off_a=0.01,
-        stays_connected="output capacitors and sense leads stay on the cell: no relay opens",
+        stays_connected=CAPACITORS,
         low_cutoff="VOLT set point while discharging",
     ),
 )
@@ -145,4 +197,56 @@ EA_PS_2084_05_B = Kind(
     ),
 )
 
-ROWS: tuple[Kind, ...] = (EA_PSB_10060_60, EA_PSB_SIMULATED, EA_PS_2084_05_B)
+# SCPI as the 2384 answers it since 2020; its two outputs are two devices on one link (``channel_no``).
+EA_PS_2384_05_B = msgspec.structs.replace(
+    EA_PS_2084_05_B,
+    key="ea-ps-2384-05-b",
+    label="EA PS 2384-05 B, one of two outputs",
+    model="PS 2384-05 B",
+    driver="cycler_unit.drivers.ea_models:Ps2384_05B",
+    identity=r"^EA[ -].*,\s*PS 2384-05 B\s*,",
+    settings={"channels": 2},
+)
+
+EA_EL_9080_170_B = Kind(
+    key="ea-el-9080-170-b",
+    label="EA EL 9080-170 B",
+    maker="EA Elektro-Automatik",
+    model="EL 9080-170 B",
+    type="Load",
+    family="ea",
+    driver="cycler_unit.drivers.ea_models:El9080_170B",
+    role="power",
+    link="visa",
+    link_settings=EA_LINK,
+    identity=r"^EA[ -].*,\s*EL 9080-170 B\s*,",
+    voltage_min_v=0.0,
+    voltage_max_v=80.0,
+    current_min_a=-170.0,
+    current_max_a=0.0,
+    power_min_w=-2400.0,
+    power_max_w=0.0,
+    measures=(
+        # Series data sheet: 0.1 %, 0.2 % and 0.5 % of nominal.
+        _measure("voltage_v", "V", 0.01, 0.08, None),
+        _measure("current_a", "A", 0.1, 0.34, None),
+        _measure("power_w", "W", 1.0, 12.0, None),
+    ),
+    off=_off(
+        command="INP OFF",
+        i_off_a=0.35,
+        stays_connected="input capacitors and sense leads stay on the cell: no relay opens",
+        low_cutoff="VOLT set point: the load stops sinking there by itself",
+        high_cutoff="none needed: it cannot charge; OVP switches the input off",
+    ),
+)
+
+ROWS: tuple[Kind, ...] = (
+    EA_PSB_10060_60,
+    EA_PSB_SIMULATED,
+    EA_PS_2084_05_B,
+    EA_PSB_10060_120,
+    EA_PSB_10200_25,
+    EA_PS_2384_05_B,
+    EA_EL_9080_170_B,
+)
