@@ -112,7 +112,12 @@ class HttpLink:
         with self.lock:
             self.ring.sent(asked)
             try:
-                answer = self._within_time(method, path, body, headers)
+                try:
+                    answer = self._within_time(method, path, body, headers)
+                except urllib3.exceptions.ProtocolError:
+                    # A kept connection that the device closed meanwhile. What these devices are told is
+                    # never a difference (no toggle), so that saying it twice does nothing else.
+                    answer = self._within_time(method, path, body, headers)
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 self.ring.heard(f"(no answer: {type(error).__name__})")
                 raise DeviceLost(f"{self.url} does not answer {method} {path}: {_why(error)}") from None
