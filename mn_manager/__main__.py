@@ -27,6 +27,7 @@ def main() -> None:
     from mn_manager import http
     from mn_manager.loop import Manager
     from mn_manager.name import Name, NameTaken
+    from mn_manager.notices import Notices
     from mn_manager.settings import BadSetting, read
     from web_server.accounts.origin import Origin, current
 
@@ -50,7 +51,10 @@ def main() -> None:
     logger.info(
         "event=started manager=%s broker=%s prefix=%s", name.text, manager.link.address, settings.prefix
     )
+    notices = Notices(name.text)
+    notices.start()
     manager.run()
+    notices.stop()
     if server is not None:
         server.shutdown()
     name.release()

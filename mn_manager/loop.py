@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import DatabaseError, InterfaceError, connection
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Q
 from django.utils import timezone
 
 from mn_manager import broker_users
@@ -243,7 +243,9 @@ class Manager:
     def _start_experiments(self) -> None:
         """Start what waits on our idle stations, by priority, then first come."""
         queued = Experiment.objects.filter(status=Status.QUEUED)
-        seen = queued.aggregate(Count("pk"), Max("updated_at"))
+        # A batch starts one after the other: the next one's time has come.
+        due = Count("pk", filter=Q(not_before__lte=timezone.now()))
+        seen = queued.aggregate(Count("pk"), Max("updated_at"), due=due)
         if not seen["pk__count"]:
             return
         stations = list(Station.objects.filter(unit_id__in=self.leases.keys(), retired_at=None))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.web_server import factories
 from web_server.accounts.models import AuditEntry, Person
-from web_server.cells import services
+from web_server.cells import quarantine, services
 from web_server.experiments import services as experiments
 from web_server.lab.models import Station
 from web_server.lib.errors import NotAllowed, Refused
@@ -185,7 +185,10 @@ def test_a_retired_battery_is_not_loaded(operator: Person, station: Station) -> 
 
 def test_an_inspection_ends_a_quarantine_and_needs_a_note(operator: Person) -> None:
     battery = factories.make_battery()
-    services.quarantine(battery, "over voltage")
+    quarantine.put(battery, "over voltage")
     with pytest.raises(Refused, match="what you saw"):
-        services.inspect(operator, battery, " ")
-    assert not services.inspect(operator, battery, "no swelling").quarantined
+        quarantine.inspect(operator, battery, " ")
+    seen = quarantine.inspect(operator, battery, "no swelling")
+    battery.refresh_from_db()
+    assert not battery.quarantined
+    assert (seen.by, seen.by_name, seen.reason, seen.note) == (operator, "otto", "over voltage", "no swelling")

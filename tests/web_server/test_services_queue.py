@@ -11,6 +11,7 @@ import pytest
 from cycling import envelope
 from tests.web_server import factories
 from web_server.accounts.models import Person
+from web_server.cells import quarantine
 from web_server.cells import services as cells
 from web_server.commands.models import Command
 from web_server.experiments import services
@@ -152,9 +153,9 @@ def test_a_latched_station_starts_nothing(small_lab: SimpleNamespace) -> None:
 
 def test_a_quarantined_battery_is_not_started(small_lab: SimpleNamespace) -> None:
     filed = _file(small_lab)
-    cells.quarantine(small_lab.battery, "over voltage")
+    quarantine.put(small_lab.battery, "over voltage")
     assert services.start_next(small_lab.station) is None
-    assert _because(filed) == "B1 is in quarantine: over voltage"
+    assert _because(filed) == "B1 is in quarantine (over voltage): record an inspection of it first."
 
 
 def test_an_unfit_station_is_passed_over_by_a_query(small_lab: SimpleNamespace, manager: Person) -> None:
@@ -229,4 +230,5 @@ def test_a_temperature_limit_that_nothing_measures_is_a_warning(small_lab: Simpl
     definition = definition_of(small_lab.profile.latest)
     made = services.draw_up(small_lab.battery, small_lab.station, definition)
     assert made.fits
-    assert [warning["field"] for warning in made.warnings] == ["temperature_max_c"]
+    assert [warning["field"] for warning in made.warnings] == ["temperature_max_c", "temperature_c"]
+    assert "no sensor at the cell" in made.warnings[1]["message"]

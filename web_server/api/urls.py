@@ -14,7 +14,14 @@ from web_server.api.stream import StreamView
 from web_server.cells.api import BatteryViewSet
 from web_server.commands.api import CommandViewSet
 from web_server.experiments.api import AlarmViewSet, ExperimentViewSet
-from web_server.lab.api import DeviceModelViewSet, DeviceViewSet, StationViewSet, UnitViewSet
+from web_server.lab.api import (
+    DeviceModelViewSet,
+    DeviceViewSet,
+    StationViewSet,
+    UnitViewSet,
+    ZoneViewSet,
+)
+from web_server.notices.api import TargetViewSet
 from web_server.profiles.api import ProfileViewSet
 
 router = SimpleRouter(use_regex_path=False)
@@ -23,11 +30,13 @@ for prefix, viewset, name in (
     ("device-models", DeviceModelViewSet, "device-model"),
     ("devices", DeviceViewSet, "device"),
     ("stations", StationViewSet, "station"),
+    ("zones", ZoneViewSet, "zone"),
     ("batteries", BatteryViewSet, "battery"),
     ("profiles", ProfileViewSet, "profile"),
     ("experiments", ExperimentViewSet, "experiment"),
     ("alarms", AlarmViewSet, "alarm"),
     ("commands", CommandViewSet, "command"),
+    ("notice-targets", TargetViewSet, "notice-target"),
     ("tokens", TokenViewSet, "token"),
 ):
     router.register(prefix, viewset, basename=f"api-{name}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import django_filters
 from django.db.models import Q, QuerySet
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -15,9 +16,10 @@ from rest_framework.response import Response
 from web_server.accounts.models import Person
 from web_server.accounts.roles import Role
 from web_server.api.fields import ByName, Reference, StrictModelSerializer, StrictSerializer
+from web_server.api.schema import query
 from web_server.api.views import NoBody, Resource, ResourceFilters
-from web_server.cells import services
-from web_server.cells.models import Battery, LeadAcid, Lithium, RedoxStack
+from web_server.cells import bulk, quarantine, services
+from web_server.cells.models import Battery, Inspection, LeadAcid, Lithium, RedoxStack
 from web_server.lab.models import Station
 
 
@@ -102,6 +104,8 @@ class BatteryBody(StrictModelSerializer):
             "quarantine_reason",
             "last_rest_voltage_v",
             "last_rest_at",
+            "resistance_ohm",
+            "resistance_at",
             "retired_at",
             "created_at",
             "updated_at",
@@ -115,6 +119,8 @@ class BatteryBody(StrictModelSerializer):
             "quarantine_reason",
             "last_rest_voltage_v",
             "last_rest_at",
+            "resistance_ohm",
+            "resistance_at",
             "retired_at",
             "created_at",
             "updated_at",
@@ -147,6 +153,67 @@ class InspectBody(StrictSerializer):
     """What was seen."""
 
     note = serializers.CharField(allow_blank=False)
+
+
+class InspectionBody(StrictModelSerializer):
+    """A person looked at a battery."""
+
+    by = serializers.CharField(source="by_name", read_only=True)
+
+    class Meta:
+        model = Inspection
+        fields = ["at", "by", "reason", "note"]
+
+
+class BulkBody(StrictSerializer):
+    """A table of batteries."""
+
+    csv = serializers.CharField(
+        max_length=bulk.CHARACTERS_MAX,
+        help_text="The first line names the columns: " + ", ".join(bulk.COLUMNS),
+    )
+    like = Reference(
+        queryset=Battery.objects.all(),
+        required=False,
+        allow_null=True,
+        help_text="What a line leaves out is taken from this battery.",
+    )
+    dry_run = serializers.BooleanField(
+        required=False, default=False, help_text="Only say what would become of each line."
+    )
+
+
+class BulkErrorBody(serializers.Serializer):  # type: ignore[type-arg]
+    """What is wrong with a line."""
+
+    field = serializers.CharField(allow_null=True)
+    message = serializers.CharField()
+
+
+class BulkRowBody(serializers.Serializer):  # type: ignore[type-arg]
+    """One line and what becomes of it."""
+
+    line = serializers.IntegerField()
+    name = serializers.CharField()
+    created = serializers.BooleanField(help_text="False: it was there.")
+    station = serializers.CharField(help_text="Where it was loaded; empty: nowhere.")
+    battery = serializers.SerializerMethodField(help_text="Its id; null in a dry run of a new one.")
+    errors = BulkErrorBody(many=True)
+
+    def get_battery(self, row: bulk.Row) -> str | None:
+        """Return the UUID of a battery that is really there."""
+        kept = row.battery is not None and (not row.created or self.context.get("done"))
+        return str(row.battery.uuid) if kept and row.battery else None
+
+
+class BulkAnswer(serializers.Serializer):  # type: ignore[type-arg]
+    """Every line of the table."""
+
+    valid = serializers.BooleanField()
+    done = serializers.BooleanField()
+    created = serializers.IntegerField()
+    loaded = serializers.IntegerField()
+    rows = BulkRowBody(many=True)
 
 
 class BatteryFilters(ResourceFilters):
@@ -194,6 +261,7 @@ class BatteryViewSet(Resource):
     ]
     ordering = ["name"]
     write_role = Role.OPERATOR
+    query_parameters = {"inspections": {"page", "page_size"}}
     queryset = Battery.objects.select_related(
         "station", "owner", "loaded_by", "active_experiment", "lithium", "lead_acid", "redox_stack"
     )
@@ -232,5 +300,33 @@ class BatteryViewSet(Resource):
     def inspect(self, request: Request, id: str) -> Response:
         """End a quarantine with a note of what was seen."""
         battery = self.get_object()
-        services.inspect(request.user, battery, **self.body(InspectBody))
+        quarantine.inspect(request.user, battery, **self.body(InspectBody))
         return self.show(battery)
+
+    @extend_schema(
+        summary="Inspections",
+        parameters=[
+            query("page", OpenApiTypes.INT, "Page, from 1."),
+            query("page_size", OpenApiTypes.INT, "Rows on a page, at most 1000."),
+        ],
+        responses=InspectionBody(many=True),
+        filters=False,
+    )
+    @action(detail=True, methods=["get"])
+    def inspections(self, request: Request, id: str) -> Response:
+        """Who looked at it, when, and what was seen; the newest first."""
+        rows = self.get_object().inspections.order_by("-id")
+        return self.get_paginated_response(InspectionBody(self.paginate_queryset(rows), many=True).data)
+
+    @extend_schema(
+        summary="Create and load many from a table",
+        request=BulkBody,
+        responses={200: BulkAnswer, 201: BulkAnswer},
+    )
+    @action(detail=False, methods=["post"], pagination_class=None, filterset_class=None)
+    def bulk(self, request: Request) -> Response:
+        """Take a CSV table, all lines or none; errors name the line. With `dry_run` nothing is kept."""
+        body = self.body(BulkBody)
+        table = bulk.take(request.user, body["csv"], like=body.get("like"), dry_run=body["dry_run"])
+        shown = BulkAnswer(table, context={"done": table.done}).data
+        return Response(shown, status=201 if table.done else 200)

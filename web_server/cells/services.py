@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -38,6 +39,15 @@ COLUMNS = (
 )
 # Unique where given, so an empty text must become "unknown".
 _NULL_WHEN_EMPTY = ("serial_number", "barcode")
+
+
+def is_uuid(text: str | None) -> bool:
+    """Return whether ``text`` is a UUID."""
+    try:
+        UUID(text or "")
+    except ValueError:
+        return False
+    return True
 
 
 def as_body(battery: Battery) -> dict[str, Any]:
@@ -240,29 +250,4 @@ def eject(by: Person | None, battery: Battery) -> Battery:
     battery.save(update_fields=["station", "loaded_at", "loaded_by", "updated_at"])
     station.save(update_fields=["updated_at"])
     audit.record(by, "battery.eject", battery, station=station.name)
-    return battery
-
-
-@transaction.atomic
-def quarantine(battery: Battery, reason: str) -> None:
-    """Keep every station from starting this battery until a person has inspected it (safety.md 7)."""
-    battery.quarantined, battery.quarantine_reason = True, reason[:250]
-    battery.save(update_fields=["quarantined", "quarantine_reason", "updated_at"])
-    audit.record(None, "battery.quarantine", battery, reason=reason)
-
-
-@transaction.atomic
-def inspect(by: Person, battery: Battery, note: str) -> Battery:
-    """Record a person's inspection, which ends the quarantine.
-
-    Raises:
-        NotAllowed: the role is too low.
-        Refused: no note says what was seen.
-    """
-    require(by, Role.OPERATOR, "record an inspection")
-    if not note.strip():
-        raise Refused.one("Say what you saw.", "note")
-    battery.quarantined, battery.quarantine_reason = False, ""
-    battery.save(update_fields=["quarantined", "quarantine_reason", "updated_at"])
-    audit.record(by, "battery.inspect", battery, note=note)
     return battery

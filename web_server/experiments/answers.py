@@ -83,6 +83,8 @@ def _named(experiment: Experiment, station: StationBeat, at: datetime) -> None:
         end and experiment.expected_end and abs((end - experiment.expected_end).total_seconds()) > 1.5
     ):
         changed["expected_end"] = end
+    if end and experiment.planned_end is None:
+        changed["planned_end"] = end
     if changed:
         update_if(Experiment.objects.filter(pk=experiment.pk, active_station__isnull=False), **changed)
 

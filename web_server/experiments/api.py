@@ -7,7 +7,7 @@ from typing import Any
 import django_filters
 from django.core.handlers.asgi import ASGIRequest
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -21,16 +21,22 @@ from web_server.api import problems
 from web_server.api.fields import StrictSerializer, written
 from web_server.api.schema import WAIT, query
 from web_server.api.views import NoBody, Read
+from web_server.cells.models import Battery
 from web_server.commands.api import CommandBody
 from web_server.commands.models import Command
 from web_server.commands.waiting import seconds_to_wait, until_closed
-from web_server.experiments import services
+from web_server.experiments import black_box, services
 from web_server.experiments.bodies import (
     AlarmBody,
+    BatchAnswer,
+    BatchBody,
+    BlackBoxBody,
     CycleRowBody,
+    DrillBody,
     EventBody,
     ExperimentBody,
     QueueBody,
+    RepeatBody,
     StepRowBody,
     StopBody,
 )
@@ -38,6 +44,7 @@ from web_server.experiments.models import Alarm, Experiment, Status
 from web_server.lab.services import acknowledge
 from web_server.measurements import export
 from web_server.measurements.api import SAMPLE_PARAMETERS, SamplesBody, asked_samples
+from web_server.notices.bodies import DeliveryBody
 
 EXPORTS = ("csv",)
 
@@ -133,7 +140,7 @@ class ExperimentViewSet(Read):
     ordering = ["-created_at"]
     write_role = Role.OPERATOR
     query_parameters = {
-        **{act: {"wait"} for act in ("pause", "resume", "stop", "skip_step")},
+        **{act: {"wait"} for act in ("pause", "resume", "stop", "skip_step", "drill")},
         "samples": {"after", "limit", "from", "to", "points"},
         "events": {"page", "page_size", "after", "kind"},
         "steps": {"page", "page_size"},
@@ -141,7 +148,7 @@ class ExperimentViewSet(Read):
         "export": {"format"},
     }
     queryset = Experiment.objects.select_related(
-        "battery", "profile_version__profile", "station", "owner", "origin"
+        "battery", "profile_version__profile", "station", "owner", "origin", "temperature_waived_by"
     )
 
     def create(self, request: Request) -> Response:
@@ -220,6 +227,43 @@ class ExperimentViewSet(Read):
         """File a copy of an ended experiment; the copy names its origin."""
         self.body(NoBody)
         return self.show(services.requeue(request.user, self.get_object()), status=201)
+
+    @extend_schema(
+        summary="Run it again, on the same or on something else",
+        request=RepeatBody,
+        responses={201: ExperimentBody},
+    )
+    @action(detail=True, methods=["post"])
+    def repeat(self, request: Request, id: Any) -> Response:
+        """File the same again, whatever its status; the copy names its origin."""
+        body = self.body(RepeatBody)
+        return self.show(services.repeat(request.user, self.get_object(), **body), status=201)
+
+    @_act("Drill the loss of the server", DrillBody)
+    @action(detail=True, methods=["post"])
+    def drill(self, request: Request, id: Any) -> Response:
+        """Let the unit behave as if the server were away: its `contact_policy` must act."""
+        body = self.body(DrillBody)
+        return self._asked(lambda experiment: services.drill(request.user, experiment, **body))
+
+    @extend_schema(
+        summary="One profile on many batteries",
+        request=BatchBody,
+        responses={200: BatchAnswer, 201: BatchAnswer},
+    )
+    @action(detail=False, methods=["post"], pagination_class=None, filterset_class=None)
+    def batch(self, request: Request) -> Response:
+        """Answer each battery with ok or what stops it; without `dry_run` file them, all or `only_fitting`."""
+        body = self.body(BatchBody)
+        keys = [battery.pk for battery in body.pop("batteries")]
+        rows = Battery.objects.select_related("station__unit").in_bulk(keys)
+        entries = services.file_many(request.user, batteries=[rows[key] for key in keys], **body)
+        answer = {
+            "valid": all(entry.ok for entry in entries),
+            "filed": sum(entry.experiment is not None for entry in entries),
+            "entries": entries,
+        }
+        return Response(written(BatchAnswer, answer), status=200 if body["dry_run"] else 201)
 
     @extend_schema(summary="Reorder the queue", request=QueueBody, responses=ExperimentBody(many=True))
     @action(detail=False, methods=["post"], pagination_class=None, filterset_class=None)
@@ -344,7 +388,7 @@ class AlarmViewSet(Read):
     ordering_fields = ["raised_at", "severity", "code", "state", "station__name"]
     ordering = ["-raised_at"]
     write_role = Role.OPERATOR
-    query_parameters = {"acknowledge": {"wait"}}
+    query_parameters = {"acknowledge": {"wait"}, "black_box": {"format"}, "deliveries": {"page", "page_size"}}
     queryset = Alarm.objects.select_related("experiment", "station", "acknowledged_by")
 
     @extend_schema(summary="Acknowledge", request=NoBody, responses=AlarmAct, parameters=[WAIT])
@@ -360,3 +404,43 @@ class AlarmViewSet(Read):
         fresh = self.get_queryset().get(pk=alarm.pk)
         fresh.command = command
         return Response(written(AlarmAct, fresh))
+
+    @extend_schema(
+        summary="Black box",
+        parameters=[
+            query(
+                "format", OpenApiTypes.STR, "csv: the readings alone.", enum=["json", "csv"], default="json"
+            )
+        ],
+        responses={(200, "application/json"): BlackBoxBody, (200, "text/csv"): OpenApiTypes.STR},
+    )
+    @action(detail=True, methods=["get"], url_path="black-box")
+    def black_box(self, request: Request, id: Any) -> Response | StreamingHttpResponse:
+        """The last readings and device exchanges before the alarm, as the unit kept them; 404 without."""
+        form = request.query_params.get("format", "json")
+        if form not in ("json", "csv"):
+            raise exceptions.ValidationError({"format": ["json or csv"]})
+        found = black_box.whole(self.get_object())
+        if found is None:
+            raise exceptions.NotFound("Its unit has sent no black box for this alarm.")
+        if form == "json":
+            answer: Any = Response(found)
+        else:
+            answer = HttpResponse("".join(black_box.as_csv(found["readings"])), content_type="text/csv")
+        answer["Content-Disposition"] = f'attachment; filename="black-box-{str(id)[:8]}.{form}"'
+        return answer
+
+    @extend_schema(
+        summary="Who was told",
+        parameters=[
+            query("page", OpenApiTypes.INT, "Page, from 1."),
+            query("page_size", OpenApiTypes.INT, "Rows on a page, at most 1000."),
+        ],
+        responses=DeliveryBody(many=True),
+        filters=False,
+    )
+    @action(detail=True, methods=["get"])
+    def deliveries(self, request: Request, id: Any) -> Response:
+        """Messages about this alarm, the newest first: to whom, when, and what came of it."""
+        rows = self.get_object().deliveries.select_related("alarm", "target").order_by("-pk")
+        return self.get_paginated_response(DeliveryBody(self.paginate_queryset(rows), many=True).data)

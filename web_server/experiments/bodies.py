@@ -119,6 +119,7 @@ class ExperimentBody(StrictModelSerializer):
     record = RecordField(required=False, allow_null=True)
     tags = serializers.ListField(child=serializers.CharField(), required=False)
     owner = ByName(read_only=True)
+    temperature_waived_by = ByName(read_only=True, help_text="Who gave `temperature_waiver`.")
     origin = Reference(read_only=True, help_text="The experiment of which this one is a copy.")
     progress = ProgressBody(read_only=True)
     end_reason = EndReasonField(read_only=True)
@@ -147,6 +148,9 @@ class ExperimentBody(StrictModelSerializer):
             "resume_policy",
             "resume_within_s",
             "rest_voltage_confirmed",
+            "temperature_waiver",
+            "temperature_waived_by",
+            "not_before",
             "owner",
             "project",
             "tags",
@@ -163,6 +167,7 @@ class ExperimentBody(StrictModelSerializer):
             "envelope",
             "envelope_sha256",
             "progress",
+            "planned_end",
             "sample_count",
             "last_seq",
             "complete",
@@ -171,6 +176,8 @@ class ExperimentBody(StrictModelSerializer):
         ]
         read_only_fields = [
             "status",
+            "not_before",
+            "planned_end",
             "queued_because",
             "waiting_for",
             "created_at",
@@ -202,6 +209,103 @@ class QueueBody(StrictSerializer):
     experiments = serializers.ListField(
         child=Reference(queryset=Experiment.objects.all()), allow_empty=False, max_length=500
     )
+
+
+class RepeatBody(StrictSerializer):
+    """On what else to run it again; nothing: on the same."""
+
+    battery = Reference(queryset=Battery.objects.select_related("station"), required=False)
+    station = Reference(queryset=Station.objects.all(), required=False)
+
+
+class DrillBody(StrictSerializer):
+    """How long the unit behaves as if the server were away."""
+
+    seconds = serializers.FloatField(min_value=1, max_value=3600)
+
+
+def _choices(name: str) -> Any:
+    """Return what the experiment's own field offers: the same names in the schema."""
+    return Experiment._meta.get_field(name).choices
+
+
+class BatchBody(StrictSerializer):
+    """One profile on many batteries, each in the station that holds it."""
+
+    batteries = serializers.ListField(
+        child=Reference(queryset=Battery.objects.all()),
+        allow_empty=False,
+        max_length=500,
+    )
+    profile = Reference(queryset=Profile.objects.all())
+    name_template = serializers.CharField(
+        required=False,
+        default="{profile} on {battery}",
+        max_length=250,
+        help_text="May hold {battery} {profile} {station} {n} {date}.",
+    )
+    stagger_s = serializers.FloatField(
+        required=False, default=0.0, min_value=0, max_value=86400, help_text="Between two starts."
+    )
+    dry_run = serializers.BooleanField(
+        required=False, default=False, help_text="Only say of each battery whether it fits; nothing is filed."
+    )
+    only_fitting = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="File those that fit; without it one that does not stops all.",
+    )
+    description = serializers.CharField(required=False, allow_blank=True)
+    project = serializers.CharField(required=False, allow_blank=True, max_length=100)
+    tags = serializers.ListField(child=serializers.CharField(), required=False)
+    priority = serializers.IntegerField(required=False)
+    record = RecordField(required=False, allow_null=True)
+    contact_policy = serializers.ChoiceField(choices=_choices("contact_policy"), required=False)
+    off_after_s = serializers.FloatField(required=False, allow_null=True)
+    resume_policy = serializers.ChoiceField(choices=_choices("resume_policy"), required=False)
+    resume_within_s = serializers.FloatField(required=False)
+    rest_voltage_confirmed = serializers.BooleanField(required=False)
+    temperature_waiver = serializers.CharField(required=False, allow_blank=True, max_length=500)
+
+
+class BatchErrorBody(serializers.Serializer):  # type: ignore[type-arg]
+    """What stops one battery."""
+
+    field = serializers.CharField(allow_null=True)
+    step = serializers.IntegerField(required=False)
+    message = serializers.CharField()
+
+
+class BatchEntryBody(serializers.Serializer):  # type: ignore[type-arg]
+    """One battery of a batch: ok, or what stops it."""
+
+    battery = Reference(read_only=True)
+    name = serializers.CharField()
+    station = Reference(read_only=True)
+    ok = serializers.BooleanField()
+    waits = serializers.CharField(help_text="What it waits for by itself before it starts; often nothing.")
+    not_before = serializers.DateTimeField(allow_null=True)
+    errors = BatchErrorBody(many=True)
+    experiment = Reference(read_only=True, help_text="Null in a dry run, and where it is stopped.")
+
+
+class BatchAnswer(serializers.Serializer):  # type: ignore[type-arg]
+    """Every battery of the batch, in the order of the request."""
+
+    valid = serializers.BooleanField(help_text="Nothing stops any of them.")
+    filed = serializers.IntegerField()
+    entries = BatchEntryBody(many=True)
+
+
+class BlackBoxBody(serializers.Serializer):  # type: ignore[type-arg]
+    """The last readings and device exchanges before an alarm."""
+
+    alarm = serializers.UUIDField()
+    at = serializers.DateTimeField()
+    text = serializers.CharField()
+    complete = serializers.BooleanField(help_text="Every part of it is stored.")
+    exchanges = serializers.ListField(child=serializers.DictField())
+    readings = serializers.DictField(child=serializers.ListField())
 
 
 class StepRowBody(StrictModelSerializer):

@@ -17,6 +17,7 @@ from cycling.envelope import BatteryLimits, DeviceLimits, Envelope, EnvelopeErro
 from cycling.numbering import number
 from cycling.steps import Capacity, Profile, WaitFor
 from web_server.cells.models import Battery
+from web_server.experiments import hazards
 from web_server.experiments.models import Experiment
 from web_server.lab import composition
 from web_server.lab.models import Station
@@ -45,8 +46,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
 def battery_limits(battery: Battery) -> BatteryLimits:
     """Return the battery as the envelope sees it."""
-    names = [name for name in BatteryLimits.__struct_fields__ if name != "capacity_ah"]
-    return BatteryLimits(**{name: getattr(battery, name) for name in names}, capacity_ah=battery.capacity_ah)
+    return BatteryLimits(**{name: getattr(battery, name, None) for name in BatteryLimits.__struct_fields__})
 
 
 def draw_up(
@@ -56,10 +56,12 @@ def draw_up(
     *,
     initial_soc_percent: float | None = None,
     long_delays: bool = False,
+    temperature_waiver: str = "",
 ) -> Contract:
     """Return the contract of this profile on this battery in this station, or what stands against it.
 
     ``long_delays``: the person is a manager, who may ask for trips later than 2 s (safety.md rule 1).
+    ``temperature_waiver``: a manager's reason to run without a sensor at the cell (rule 16).
 
     Without a battery or without a station only what is given limits the profile: that is the check
     of a profile while it is written. Raises nothing for a profile that does not fit.
@@ -81,9 +83,12 @@ def draw_up(
     contract = _checked(profile, made, capacity, initial_soc_percent, own, problems, long_delays)
     if battery is None or own is None:
         return contract
+    assert station is not None
     blind = [_unwatched(name) for name in envelope.unwatched(limits, own)]
+    blind += hazards.warnings(limits, station, temperature_waiver)
+    held = hazards.problems(battery, limits, station, temperature_waiver)
     return msgspec.structs.replace(
-        contract, errors=contract.errors + _not_yet(profile), warnings=contract.warnings + blind
+        contract, errors=contract.errors + held + _not_yet(profile), warnings=contract.warnings + blind
     )
 
 
@@ -132,6 +137,8 @@ def _as_wide_as(devices: Sequence[DeviceLimits]) -> BatteryLimits:
         voltage_max_v=max((d.voltage_max_v for d in power if d.voltage_max_v is not None), default=1000.0),
         current_min_a=min((d.current_min_a for d in power if d.current_min_a is not None), default=-1000.0),
         current_max_a=max((d.current_max_a for d in power if d.current_max_a is not None), default=1000.0),
+        # Its charge budget and its heating are those of the battery that is not chosen yet (rules 15, 16).
+        capacity_ah=1e6,
     )
 
 

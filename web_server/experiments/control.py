@@ -14,11 +14,13 @@ from django.utils import timezone
 from web_server.accounts import audit
 from web_server.accounts.models import Person
 from web_server.accounts.roles import Role, require
+from web_server.cells.models import Battery
 from web_server.commands import services as commands
 from web_server.commands.models import Command
 from web_server.experiments import filing
 from web_server.experiments.models import ACTIVE, FINAL, Experiment, Status
 from web_server.experiments.states import add_event, set_status
+from web_server.lab.models import Station
 from web_server.lib import fields
 from web_server.lib.entity import update_if
 from web_server.lib.errors import Refused
@@ -148,6 +150,79 @@ def requeue(by: Person | None, experiment: Experiment) -> Experiment:
         station=None if query is not None else experiment.station,
         station_query=query,
         **body,
+    )
+
+
+def repeat(
+    by: Person | None,
+    experiment: Experiment,
+    *,
+    battery: Battery | None = None,
+    station: Station | None = None,
+) -> Experiment:
+    """File the same again, on another battery or in another station where given; the copy names its origin.
+
+    Another battery runs where it is loaded, when no station is given. What a person said of this very
+    battery (its rest voltage, a waived sensor) does not pass to another one.
+
+    Raises:
+        NotAllowed: the role is too low.
+        Refused: it does not fit; each with field, or step and limit.
+    """
+    other = battery is not None and battery.pk != experiment.battery_id
+    moved = station is not None and station.pk != experiment.station_id
+    body = {column: getattr(experiment, column) for column in filing.COLUMNS if column != "load"}
+    if other:
+        body |= {"rest_voltage_confirmed": False, "initial_soc_percent": None}
+    if other or moved:
+        body["temperature_waiver"] = ""
+    place, query = station, None
+    if place is None and experiment.station_query is not None:
+        query = experiment.station_query
+    elif place is None:
+        loaded = battery.station if other and battery is not None else None
+        place = loaded or experiment.station
+        if place is not None and place.pk != experiment.station_id:
+            body["temperature_waiver"] = ""
+    return filing.file(
+        by,
+        origin=experiment,
+        battery=battery or experiment.battery,
+        profile=experiment.profile,
+        profile_version=experiment.profile_version.number,
+        station=place,
+        station_query=query,
+        **body,
+    )
+
+
+# A drill longer than this is no drill any more.
+DRILL_MAX_S = 3600.0
+
+
+def drill(by: Person | None, experiment: Experiment, *, seconds: float) -> Command:
+    """Let the unit behave for ``seconds`` as if the server were away: its contact policy must act (rule 9).
+
+    What came of it is a note in the experiment's events.
+
+    Raises:
+        NotAllowed: the role is too low.
+        Refused: it does not run, or the time is out of range.
+    """
+    require(by, Role.OPERATOR, "drill the loss of the server")
+    if not 1.0 <= seconds <= DRILL_MAX_S:
+        raise Refused.one(f"A drill takes 1 to {DRILL_MAX_S:g} s; got {seconds:g}.", "seconds")
+    now = Experiment.objects.select_related("active_station__unit")
+    experiment.refresh_from_db(fields=["status", "active_station"], from_queryset=now)
+    station = experiment.active_station
+    if experiment.status != Status.RUNNING or station is None:
+        raise Refused.one(
+            f"{experiment.name} is {experiment.status}: only a running one is drilled.", "status"
+        )
+    add_event(experiment, "note", f"{_name(by)} drills the loss of the server for {seconds:g} s")
+    args = messages.StationDrill(station=str(station.uuid), seconds=float(seconds), person=_name(by))
+    return commands.request(
+        "station.drill", args, station.unit, station=station, experiment=experiment, by=by
     )
 
 

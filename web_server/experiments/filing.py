@@ -12,6 +12,7 @@ from cycling.steps import Record
 from web_server.accounts import audit
 from web_server.accounts.models import Person
 from web_server.accounts.roles import Role, require
+from web_server.cells import quarantine
 from web_server.cells import services as cells
 from web_server.cells.models import Battery
 from web_server.experiments import start, stations
@@ -24,7 +25,7 @@ from web_server.lib.errors import Refused
 from web_server.lib.lookup import find
 from web_server.profiles.models import Profile, ProfileVersion
 
-_TEXTS = {"description": 10_000, "project": 100}
+_TEXTS = {"description": 10_000, "project": 100, "temperature_waiver": 500}
 _POLICIES = {"contact_policy": ("continue", "finish_step", "off"), "resume_policy": ("hold", "resume")}
 _NUMBERS = ("initial_soc_percent", "off_after_s", "resume_within_s")
 # What may be given besides battery, profile and station.
@@ -62,6 +63,8 @@ def file(by: Person | None, *, origin: Experiment | None = None, **body: Any) ->
     if errors:
         raise Refused(errors)
     experiment = _row(by, body, origin)
+    if experiment.temperature_waiver:
+        _waive(by, experiment, origin)
     if experiment.load and experiment.station:
         cells.load(by, experiment.battery, experiment.station)
         experiment.battery.refresh_from_db()
@@ -73,8 +76,38 @@ def file(by: Person | None, *, origin: Experiment | None = None, **body: Any) ->
     experiment.queued_because = "waits for its turn"
     experiment.save()
     add_event(experiment, "status", f"{experiment.name}: queued", status="queued")
+    if experiment.temperature_waiver:
+        _note_waiver(experiment)
     audit.record(by, "experiment.file", experiment, origin=str(origin.uuid) if origin else None)
     return experiment
+
+
+def _waive(by: Person | None, experiment: Experiment, origin: Experiment | None) -> None:
+    """Note who lets it run without a sensor at the cell: a manager, with a reason (safety.md rule 16).
+
+    A copy on the same battery and station keeps the waiver of the one that it is a copy of.
+
+    Raises:
+        NotAllowed: the role is too low.
+    """
+    same = origin is not None and (
+        origin.temperature_waiver == experiment.temperature_waiver
+        and origin.battery_id == experiment.battery_id
+        and origin.station_id == experiment.station_id
+    )
+    if same and origin is not None:
+        experiment.temperature_waived_by = origin.temperature_waived_by
+        return
+    require(by, Role.MANAGER, "waive the sensor at the cell")
+    experiment.temperature_waived_by = by
+
+
+def _note_waiver(experiment: Experiment) -> None:
+    person = experiment.temperature_waived_by
+    name = person.get_username() if person else audit.NOBODY
+    text = f"{name} waived the sensor at the cell: {experiment.temperature_waiver}"
+    add_event(experiment, "note", text, person=name)
+    audit.record(person, "experiment.waive_temperature", experiment, reason=experiment.temperature_waiver)
 
 
 def problems(body: Mapping[str, Any]) -> list[fields.Error]:
@@ -113,9 +146,13 @@ def _choices(body: Mapping[str, Any]) -> list[fields.Error]:
     for field in ("load", "rest_voltage_confirmed"):
         if not isinstance(body.get(field, False), bool):
             errors.append(fields.error(field, f"{field} is true or false."))
-    if body.get("contact_policy") in ("finish_step", "off"):
-        # safety.md rule 9: the unit would refuse the start.
-        errors.append(fields.error("contact_policy", "Units cannot do this yet; use continue."))
+    if body.get("contact_policy") in ("finish_step", "off") and body.get("off_after_s") is None:
+        # safety.md rule 9: without a time nothing would bound how long it runs alone.
+        errors.append(
+            fields.error(
+                "off_after_s", f"Say after how many seconds without server: {body['contact_policy']}."
+            )
+        )
     priority = body.get("priority", 0)
     if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > 1_000_000:
         errors.append(fields.error("priority", "priority is a whole number; higher goes first."))
@@ -184,10 +221,14 @@ def _row(by: Person | None, body: Mapping[str, Any], origin: Experiment | None) 
         if item is not None and item.retired_at
     ]
     errors += _electrolyte(body.get("electrolyte"), battery)
+    if battery.quarantined:
+        errors.append(fields.error("battery", quarantine.sentence(battery)))
     if errors:
         raise Refused(errors)
     given = {column: body[column] for column in COLUMNS if body.get(column) is not None}
     given["name"] = body["name"].strip()
+    if "temperature_waiver" in given:
+        given["temperature_waiver"] = given["temperature_waiver"].strip()
     return Experiment(
         owner=by,
         origin=origin,
@@ -214,6 +255,7 @@ def _fitting(experiment: Experiment, *, long_delays: bool) -> tuple[Station, Con
     given: dict[str, Any] = {
         "initial_soc_percent": experiment.initial_soc_percent,
         "long_delays": long_delays,
+        "temperature_waiver": experiment.temperature_waiver,
     }
     if experiment.station is not None:
         contract = draw_up(experiment.battery, experiment.station, profile, **given)

@@ -7,6 +7,7 @@ from typing import Any
 
 from cycling.steps import End, Profile, Rest
 from web_server.cells.models import Battery
+from web_server.experiments import hazards
 from web_server.experiments.contract import draw_up
 from web_server.lab.models import Station
 from web_server.profiles.listing import offered
@@ -14,6 +15,8 @@ from web_server.profiles.services import definition_of
 
 # Reasons shown of one that does not fit.
 REASONS_SHOWN = 2
+# Without a sensor at the cell a manager may still waive it, further down on the same page.
+WAIVER_TO_COME = "to come"
 # Stands for "nothing yet": asks whether battery and station agree at all.
 _REST = Profile(name="rest", steps=[Rest(end=[End(quantity="time_s", op="above", value=1.0)])])
 
@@ -58,7 +61,7 @@ def stations(battery: Battery | None) -> list[Offer]:
         about = ", ".join(part for part in (row.location, f"unit {row.unit.name}") if part)
         offer = Offer(row, about=about, note=_state(row, battery))
         if battery is not None:
-            offer.why_not = _reasons(draw_up(battery, row, _REST).errors)
+            offer.why_not = _reasons(draw_up(battery, row, _REST, temperature_waiver=WAIVER_TO_COME).errors)
         offers.append(offer)
     home = battery.station_id if battery else None
     return sorted(offers, key=lambda offer: (bool(offer.why_not), offer.item.pk != home))
@@ -73,6 +76,8 @@ def _state(row: Station, battery: Battery | None) -> str:
         parts.append(f"holds {held.name}")
     else:
         parts.append("empty")
+    if not hazards.has_cell_sensor(row):
+        parts.append("no sensor at the cell")
     return ", ".join(parts)
 
 
@@ -83,7 +88,7 @@ def profiles(battery: Battery | None, station: Station | None) -> list[Offer]:
         version = row.newest[0]
         offer = Offer(row, about=row.description[:120], note=f"version {version.number}")
         if battery is not None or station is not None:
-            contract = draw_up(battery, station, definition_of(version))
+            contract = draw_up(battery, station, definition_of(version), temperature_waiver=WAIVER_TO_COME)
             offer.why_not = _reasons(contract.errors)
         offers.append(offer)
     return sorted(offers, key=lambda offer: bool(offer.why_not))

@@ -13,18 +13,23 @@ from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from cycling.reading import StepRow as RunStep
+from web_server.cells import quarantine
 from web_server.cells.models import Battery
+from web_server.commands import services as commands
 from web_server.commands.models import Command
-from web_server.experiments.models import Alarm, Event, Experiment, Status, StepRow
+from web_server.experiments import black_box
+from web_server.experiments.models import Alarm, BlackBox, Event, Experiment, Status, StepRow
 from web_server.experiments.sent_to import ran_on
 from web_server.experiments.states import set_status
 from web_server.lab.models import Station, Unit
 from web_server.lab.presence import moment
-from web_server.measurements import cycles
+from web_server.lib.entity import update_if
+from web_server.measurements import cycles, readings
+from web_server.measurements.models import DeviceReading
 from wire import messages
 from wire.messages import EventBatch
 
@@ -57,8 +62,7 @@ def store(unit: Unit, batch: EventBatch, *, over_a_gap: bool = False) -> Stored:
     # 1. One writer per unit: two managers may overlap for a moment when a lease changes hands.
     Unit.objects.select_for_update().get(pk=unit.pk)
     # 2. What is there, by the highest number: numbers have no holes but those taken knowingly.
-    rows = Event.objects.filter(unit=unit, spool=spool)
-    last = rows.aggregate(Max("spool_seq"))["spool_seq__max"] or 0
+    last = _last(unit, spool)
     if batch.first_seq > last + 1 and not over_a_gap:
         raise Gap(f"events {last + 1} to {batch.first_seq - 1} are missing")
     stored = Stored(through=batch.first_seq + len(batch.events) - 1)
@@ -68,6 +72,15 @@ def store(unit: Unit, batch: EventBatch, *, over_a_gap: bool = False) -> Stored:
             stored.new += 1
             _take(unit, spool, seq, event, stored.odd)
     return stored
+
+
+def _last(unit: Unit, spool: UUID) -> int:
+    """Return the highest number stored of this spool; black boxes and readings have their own tables."""
+    tables = (Event.objects, BlackBox.objects, DeviceReading.objects)
+    found = [
+        rows.filter(unit=unit, spool=spool).aggregate(Max("spool_seq"))["spool_seq__max"] for rows in tables
+    ]
+    return max(number or 0 for number in found)
 
 
 def _spool(text: str) -> UUID:
@@ -82,6 +95,15 @@ def _take(unit: Unit, spool: UUID, seq: int, event: messages.Event, odd: list[st
     station = _station(unit, event, odd)
     experiment = _experiment(unit, event, odd)
     at = moment(event.at) or timezone.now()
+    if event.kind == "black_box":
+        black_box.store(unit, spool, seq, event, station, experiment, at)
+        return
+    if event.kind == "reading":
+        problem = readings.store(unit, spool, seq, event.detail, at)
+        odd += [problem] if problem else []
+        return
+    if event.kind == "progress":
+        commands.progressed(unit, event.detail)
     row = Event.objects.create(
         unit=unit,
         spool=spool,
@@ -138,6 +160,7 @@ def _status(experiment: Experiment, detail: dict[str, Any], at: datetime, odd: l
         columns["last_seq"] = last_seq
     reason = detail.get("end_reason")
     reason = reason if isinstance(reason, dict) else None
+    _resistance(experiment, detail.get("resistance_ohm"), at)
     moved_to(experiment, to, reason, at, **columns)
     experiment.refresh_from_db()
     if experiment.status != to and not (to == Status.RUNNING and experiment.is_final):
@@ -173,6 +196,14 @@ def moved_to(
     return changed
 
 
+def _resistance(experiment: Experiment, told: Any, at: datetime) -> None:
+    """Keep the resistance of the first pulse check; the later ones are compared with it (safety.md 4)."""
+    measured = _number(told)
+    if measured is not None and measured > 0:
+        first = Battery.objects.filter(pk=experiment.battery_id, resistance_ohm=None)
+        update_if(first, resistance_ohm=measured, resistance_at=at)
+
+
 def _was_sent(experiment: Experiment) -> bool:
     return Command.objects.filter(experiment=experiment, kind="experiment.start").exists()
 
@@ -204,7 +235,7 @@ def _alarm(event: Event, detail: dict[str, Any]) -> None:
     key = _uuid(detail.get("id")) or uuid.uuid5(
         uuid.NAMESPACE_OID, f"{event.unit_id}/{event.spool}/{event.spool_seq}"
     )
-    Alarm.objects.get_or_create(
+    _, is_new = Alarm.objects.get_or_create(
         uuid=key,
         defaults={
             "experiment": event.experiment,
@@ -219,6 +250,23 @@ def _alarm(event: Event, detail: dict[str, Any]) -> None:
             "measured": _number(detail.get("measured")),
         },
     )
+    if is_new and detail.get("quarantine") is True:
+        _quarantine(event, detail)
+
+
+def _quarantine(event: Event, detail: dict[str, Any]) -> None:
+    """Quarantine the battery that tripped: the one the unit names, else the one that was under test there."""
+    battery = None
+    if key := _uuid(detail.get("battery")):
+        # Only one that was here: a unit speaks for its own stations alone.
+        here = Q(station__unit=event.unit) | Q(experiments__station__unit=event.unit)
+        battery = Battery.objects.filter(here, uuid=key).distinct().first()
+    elif event.experiment is not None:
+        battery = event.experiment.battery
+    elif event.station is not None:
+        battery = event.station.loaded_battery
+    if battery is not None:
+        quarantine.put(battery, event.text)
 
 
 # A rest of a minute before the end leaves a voltage that the next start can be compared with.

@@ -6,6 +6,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from web_server.cells import quarantine
 from web_server.cells.models import Battery
 from web_server.commands import services as commands
 from web_server.experiments import start, stations
@@ -76,11 +77,13 @@ def _try(experiment: Experiment, station: Station) -> bool:
     battery = Battery.objects.select_for_update().get(pk=experiment.battery_id)
     station = Station.objects.select_for_update().select_related("unit").get(pk=station.pk)
     experiment.battery = battery
+    if experiment.not_before and experiment.not_before > timezone.now():
+        return _explain(experiment, f"starts at {experiment.not_before:%H:%M:%S} UTC, after those before it")
     loaded = station.loaded_battery
     if loaded != battery:
         return _explain(experiment, f"load {battery.name} into {station.name}")
     if battery.quarantined:
-        return _explain(experiment, f"{battery.name} is in quarantine: {battery.quarantine_reason}")
+        return _explain(experiment, quarantine.sentence(battery))
     contract = draw_up(
         battery,
         station,
@@ -88,6 +91,7 @@ def _try(experiment: Experiment, station: Station) -> bool:
         initial_soc_percent=experiment.initial_soc_percent,
         # Whether its person may ask for them was judged when it was filed.
         long_delays=True,
+        temperature_waiver=experiment.temperature_waiver,
     )
     if not contract.fits:
         return _explain(experiment, f"does not fit any more: {contract.errors[0]['message']}")

@@ -6,13 +6,16 @@ status itself in `states`, the contract in `contract`.
 
 from __future__ import annotations
 
+from web_server.experiments.batch import file_many
 from web_server.experiments.contract import Contract, draw_up
 from web_server.experiments.control import (
     cancel,
     change,
+    drill,
     note,
     pause,
     reorder,
+    repeat,
     requeue,
     resume,
     skip_step,
@@ -31,10 +34,13 @@ __all__ = [
     "cancel",
     "change",
     "draw_up",
+    "drill",
     "file",
+    "file_many",
     "note",
     "pause",
     "reorder",
+    "repeat",
     "requeue",
     "resume",
     "set_status",

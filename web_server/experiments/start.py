@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from cycling import envelope
 from cycling.steps import Profile, Record
-from web_server.experiments.contract import Contract
+from web_server.experiments.contract import Contract, battery_limits
 from web_server.experiments.models import Experiment
 from web_server.lab.models import Station
 from web_server.profiles.services import definition_of
@@ -41,6 +42,8 @@ def arguments(experiment: Experiment, station: Station, contract: Contract) -> m
             capacity_ah=battery.capacity_ah,
             last_rest_voltage_v=battery.last_rest_voltage_v,
             rest_voltage_confirmed=experiment.rest_voltage_confirmed,
+            resistance_ohm=battery.resistance_ohm,
+            energy_wh=envelope.energy_wh(battery_limits(battery)),
         ),
         profile=msgspec.to_builtins(definition(experiment)),
         capacity_ah=contract.capacity_ah,
@@ -51,6 +54,7 @@ def arguments(experiment: Experiment, station: Station, contract: Contract) -> m
         off_after_s=experiment.off_after_s,
         resume_policy=experiment.resume_policy,  # type: ignore[arg-type]
         resume_within_s=experiment.resume_within_s,
+        pulse="record" if battery.resistance_ohm is None else "check",
     )
 
 

@@ -1,0 +1,35 @@
+"""What pages ask about notices."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from web_server.experiments.models import Alarm
+from web_server.notices.models import Delivery, Target
+
+
+def targets() -> QuerySet[Target]:
+    """Return every address, who hears first on top."""
+    return Target.objects.select_related("made_by").order_by("place", "name")
+
+
+def of_alarm(alarm: Alarm) -> list[Delivery]:
+    """Return who was told of an alarm, the newest first."""
+    return list(alarm.deliveries.order_by("-id")[:200])
+
+
+def anybody() -> bool:
+    """Return whether anybody would be told."""
+    return Target.objects.filter(active=True).exists()
+
+
+def undelivered() -> list[Delivery]:
+    """Return tries that failed for alarms that still wait, one per alarm and address, the newest first."""
+    rows = Delivery.objects.filter(
+        alarm__state=Alarm.State.RAISED, alarm__acknowledge_asked_at=None, attempts__gt=0
+    ).exclude(state__in=[Delivery.State.SENT, Delivery.State.SENDING])
+    rows = rows.exclude(outcome="").select_related("alarm__station").order_by("-id")
+    newest: dict[tuple[int | None, str], Delivery] = {}
+    for row in rows[:60]:
+        newest.setdefault((row.alarm_id, row.target_name), row)
+    return list(newest.values())
