@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
-from cycling import rules_ends, rules_limits, rules_profile, rules_steps, summary
-from cycling.contract import Envelope
+from cycling import rules_ends, rules_limits, rules_profile, rules_station, rules_steps, summary
+from cycling.contract import BatteryLimits, DeviceLimits, Envelope, StationLimits
 from cycling.findings import Known
 from cycling.loading import load
 from cycling.numbering import number
@@ -41,13 +41,22 @@ def check(
     outputs: Collection[str] | None = None,
     isolator: bool | None = None,
     long_delays: bool = False,
+    station: StationLimits | None = None,
+    devices: Sequence[DeviceLimits] | None = None,
+    battery: BatteryLimits | None = None,
 ) -> Checked:
     """Check a profile by every rule of the step model, as far as what is given allows.
 
     Without ``envelope`` the profile's own safety limits take its place and no capacity is asked for.
-    ``measures``, ``outputs`` and ``isolator`` are what the station offers (None: not known yet).
+    ``measures``, ``outputs`` and ``isolator`` are what the station offers (None: not known yet, or as
+    ``station`` says). With ``station``, its ``devices`` and the ``battery`` the rules of a battery in its
+    station are checked too: quadrants, devices left alone, rests that drain, ranges of outputs.
     ``long_delays``: the person may ask for trips later than 2 s. Nothing is raised.
     """
+    if station is not None:
+        measures = station.measures if measures is None else measures
+        outputs = station.outputs if outputs is None else outputs
+        isolator = station.isolator if isolator is None else isolator
     known = Known(
         profile=profile,
         numbered=number(profile),
@@ -58,10 +67,14 @@ def check(
         outputs=outputs,
         isolator=isolator,
         long_delays=long_delays,
+        station=station,
+        devices=devices,
+        battery=battery,
     )
     rules_profile.check(known)
     for here in known.numbered:
         rules_steps.check(known, here)
         rules_ends.check(known, here)
         rules_limits.check(known, here)
+        rules_station.check(known, here)
     return Checked(errors=known.errors, warnings=known.warnings, summary=summary.make(known))

@@ -29,6 +29,12 @@ class BatteryLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     charge_temperature_max_c: float | None = None
     energy_wh: float | None = None
     capacity_ah: float | None = None
+    cell_spread_max_v: float | None = None
+    """Largest difference between two cells of a bound BMS; None: the rule's own (safety.md rule 1)."""
+    temperature_rise_max_k: float | None = None
+    """Over ambient; None: the rule's own (safety.md rule 16)."""
+    temperature_slope_max_k_min: float | None = None
+    """None: the rule's own (safety.md rule 16)."""
 
 
 class DeviceLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,8 +54,17 @@ class DeviceLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     current_accuracy_a: float = 0.0
     current_resolution_a: float = 0.0
     temperature_accuracy_c: float = 0.0
+    temperature_resolution_c: float = 0.0
+    cell_voltage_accuracy_v: float = 0.0
+    """Of a BMS's cell voltages, one resolution step included."""
     discharge_cutoff_v: float | None = None
     """The device's own lowest voltage while discharging; an end below it is never reached."""
+    store_voltage_min_v: float | None = None
+    store_voltage_max_v: float | None = None
+    """Of the regenerative store that the device shares with others, the measure ``hs_voltage_v``."""
+    guards_charge: bool = True
+    """Left alone, the device keeps a charge inside the trip limits, or switches off (safety.md rule 3)."""
+    guards_discharge: bool = True
 
 
 class StationLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,13 +80,40 @@ class StationLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     measures: tuple[str, ...] = ()
     """Names of the extended measures; ``temperature_c`` among them if a sensor is bound."""
     outputs: tuple[str, ...] = ()
+    output_ranges: dict[str, tuple[float | None, float | None]] = {}
+    """Least and largest value of the outputs that have them."""
     isolator: bool = False
+    store_min_v: float | None = None
+    store_max_v: float | None = None
+    """Of the regenerative store that the station shares with others, the measure ``hs_voltage_v``."""
+    quadrants: Literal["charge", "discharge", "both"] = "both"
+    """Which way current may flow (safety.md rule 14)."""
+    leak_a: float | None = None
+    """What the station draws from a resting battery (safety.md rule 17)."""
+    dead_man: bool = False
+    """An output opens when the unit no longer refreshes it (safety.md rule 3)."""
+    unguarded_max_wh: float = 5.0
+
+
+# The limits that an operator types for a station; the other fields follow from how it is composed.
+STATION_BOUNDS = (
+    "voltage_min_v",
+    "voltage_max_v",
+    "current_min_a",
+    "current_max_a",
+    "power_abs_max_w",
+    "temperature_min_c",
+    "temperature_max_c",
+    "store_min_v",
+    "store_max_v",
+)
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One bound: ``side`` max or min of ``quantity``, in its SI unit.
 
     ``delay_s`` None means three readings in a row. ``source`` names who gave the tightest value.
+    ``acts`` says whether going beyond ``trip`` ends the experiment or only warns.
     """
 
     quantity: str
@@ -82,6 +124,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     delay_s: float | None = None
     frozen_s: float | None = None
     when: Literal["always", "current", "charge"] = "always"
+    acts: Literal["trip", "warn"] = "trip"
     source: str = ""
 
 
@@ -99,6 +142,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resolution: Resolution
     run_max_s: float | None = None
     cells_in_series: int = 1
+    reversal_ah: float | None = None
+    """A reversal that moved this much begins the charge budget anew (safety.md rule 15)."""
     format: str = "envelope/1"
 
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from cycling import counters, ends, flow, judge, recording, setpoints, steprows, waiting
+from cycling import counters, derived, ends, flow, judge, recording, sensors, setpoints, steprows, waiting
 from cycling.moves import Moves
 from cycling.plan import Planned
 from cycling.reading import FLAG_CLIPPED, FLAG_GAP, FLAG_RESUMED, Decision, EndReason, Mode, Reading, Row
-from cycling.reasons import DONE, NORMAL, PERSON, RUN_MAX, STEP_MAX
+from cycling.reasons import CONTACT, DONE, NORMAL, PERSON, RUN_MAX, STEP_MAX
 from cycling.state import Counters, State, StepMemory
 from cycling.steps import CCCV, Drive, Record, WaitFor
 
@@ -31,7 +31,7 @@ class Engine(Moves):
         violation = self._judge(reading)
         self._count(reading)
         if violation is None:
-            violation = judge.charge(counters.net_ah(s.total), self._envelope, reading.elapsed_s)
+            violation = self._judge_charge(reading)
         first, forced = s.phase == "new", s.force_row
         s.force_row = False
         if violation is not None:
@@ -60,11 +60,33 @@ class Engine(Moves):
     def _judge(self, reading: Reading) -> EndReason | None:
         s = self._s
         step_a = self._envelope.resolution.current_a
-        violation = judge.judge(reading, self._limits, s.limits, step_a)
+        chamber_c = next((s.outputs[name] for name in sensors.CHAMBERS if name in s.outputs), None)
+        found = derived.values(reading, self._names, s.thermal, chamber_c)
+        violation = judge.judge(reading, self._limits, s.limits, step_a, found)
+        if self._warning:
+            self._warn(reading, found)
         if s.step is not None and s.step.limits:
             own = judge.judge(reading, self._step_limits[s.step.index], s.step.limits, step_a)
             violation = violation or own
         return violation
+
+    def _warn(self, reading: Reading, found: derived.Values) -> None:
+        """Note what a person should know when it begins; it is said again once it was over."""
+        for limit, memory in zip(self._warning, self._s.warned, strict=True):
+            told = memory.count >= judge.IN_A_ROW
+            reason = judge.judge(reading, (limit,), (memory,), 0.0, found)
+            if reason is not None and not told:
+                self._note(
+                    f"warning: {reason.text}",
+                    {"warning": limit.quantity, "measured": reason.measured, "limit": reason.limit},
+                )
+
+    def _judge_charge(self, reading: Reading) -> EndReason | None:
+        """Judge the counters; the budget follows the net charge over pauses, gaps and restarts."""
+        s, net_ah = self._s, counters.net_ah(self._s.total)
+        reversal_ah = self._envelope.reversal_ah
+        one_way_ah = 0.0 if reversal_ah is None else derived.one_way_ah(s.budget, net_ah, reversal_ah)
+        return judge.charge(net_ah, one_way_ah, self._envelope, reading.elapsed_s)
 
     def _count(self, reading: Reading) -> None:
         """Advance times and counters from the last reading to this one.
@@ -90,9 +112,24 @@ class Engine(Moves):
         if s.reading_s is not None and s.voltage_v is not None:
             before_v, before_a = (voltage_v, current_a) if s.changed else (s.voltage_v, s.current_a)
             passed_s = s.elapsed_s - s.reading_s
-            if passed_s > 0.0 and (before_a or current_a):
+            if self._gap_s is not None and passed_s > self._gap_s:
+                self._bridge(passed_s, max(s.voltage_v, voltage_v), current_a)
+            elif passed_s > 0.0 and (before_a or current_a):
                 counters.add(s.total, passed_s, before_v, before_a, voltage_v, current_a)
         s.reading_s, s.voltage_v, s.current_a, s.changed = s.elapsed_s, voltage_v, current_a, False
+
+    def _bridge(self, passed_s: float, voltage_v: float, current_a: float) -> None:
+        """Count a time without readings at its worst: the largest current seen or asked for, all of it."""
+        s = self._s
+        asked_a = s.asked_a if s.changed and not s.paused else 0.0
+        worst_a = max(s.current_a, current_a, asked_a, key=abs)
+        counters.add(s.total, passed_s, voltage_v, worst_a, voltage_v, worst_a)
+        s.flags |= FLAG_GAP
+        s.force_row = True
+        self._note(
+            f"no reading for {passed_s:.3g} s: its charge is counted as {worst_a:.6g} A throughout",
+            {"gap_s": passed_s, "worst_a": worst_a},
+        )
 
     def _decide(self, reading: Reading) -> EndReason | None:
         """Return why the experiment is over at this reading, or None."""
@@ -233,9 +270,11 @@ class Engine(Moves):
     def _stop_asked(self, reading: Reading) -> EndReason | None:
         s = self._s
         assert s.asked.stop is not None
-        (how, wish, person), s.asked.stop = s.asked.stop, None
+        (how, wish, person, *rest), s.asked.stop = s.asked.stop, None
         text = f"stopped by {person or 'a person'}" + (f": {wish}" if wish else "")
         why = EndReason(code=PERSON, text=text, person=person or None)
+        if CONTACT in rest:
+            why = EndReason(code=CONTACT, text=wish)
         if how == "finish" and s.phase == "finishing":
             return None
         self._close(reading, why)
@@ -275,7 +314,7 @@ class Engine(Moves):
     ) -> Decision:
         s = self._s
         if reason is not None:
-            normal = reason.code in NORMAL or reason.code == PERSON
+            normal = reason.code in NORMAL or reason.code in (PERSON, CONTACT)
             return self._over("finished" if normal else "violation", reading, reason, mode, place)
         rule, step_s = self._record_rule(), s.step.time_s if s.step is not None else 0.0
         forced = forced or bool(self._ended)

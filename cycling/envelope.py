@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from cycling import derived_limits, sensors
 from cycling.contract import (
     BatteryLimits,
     DeviceLimits,
@@ -34,7 +35,9 @@ __all__ = [
     "StationLimits",
     "canonical",
     "compute",
+    "energy_wh",
     "margins",
+    "needs_temperature_waiver",
     "parse",
     "sha256",
     "unwatched",
@@ -45,6 +48,8 @@ __all__ = [
 VOLTAGE_MARGIN_V_PER_CELL = 0.010
 CURRENT_MARGIN_OF_RANGE = 0.005
 TEMPERATURE_MARGIN_C = 2.0
+# safety.md rule 16: above this a battery without a temperature sensor needs a manager's waiver.
+BLIND_MAX_WH = 20.0
 
 UNITS = {"voltage_v": "V", "current_a": "A", "power_w": "W", "temperature_c": "°C", "charge_net_abs_ah": "Ah"}
 
@@ -60,6 +65,9 @@ def compute(
     maker = _Maker(battery, devices, station, safety)
     limits = [*maker.voltage(), *maker.current(), *maker.power(), *maker.temperature(), *maker.measures()]
     limits += maker.charge()
+    limits += derived_limits.heating(battery, devices, station)
+    limits += derived_limits.cells(battery, devices, station)
+    limits += derived_limits.store(devices, station)
     if safety.run_max_s is not None and not safety.run_max_s > 0:
         maker.problems.append("profile safety run_max_s must be above 0 s")
     if maker.problems:
@@ -69,12 +77,37 @@ def compute(
         resolution=_resolution(devices),
         run_max_s=None if safety.run_max_s is None else float(safety.run_max_s),
         cells_in_series=battery.cells_in_series,
+        reversal_ah=maker.reversal_ah,
     )
+
+
+def energy_wh(battery: BatteryLimits) -> float | None:
+    """Return what the battery holds at most, in Wh: as recorded, or else its capacity at its highest voltage."""
+    if battery.energy_wh is not None:
+        return battery.energy_wh
+    cell = battery.cell_voltage_max_v
+    highest_v = battery.voltage_max_v
+    if highest_v is None and cell is not None:
+        highest_v = cell * battery.cells_in_series
+    if battery.capacity_ah is None or highest_v is None:
+        return None
+    return battery.capacity_ah * highest_v
+
+
+def needs_temperature_waiver(battery: BatteryLimits, station: StationLimits) -> bool:
+    """Say whether only a manager may let this battery run in a station that does not see its temperature.
+
+    Without a sensor on the cell above 20 Wh, or when nobody knows how much it holds (safety.md rule 16).
+    """
+    if sensors.cell_temperatures(station.measures):
+        return False
+    holds_wh = energy_wh(battery)
+    return holds_wh is None or holds_wh > BLIND_MAX_WH
 
 
 def unwatched(battery: BatteryLimits, station: StationLimits) -> list[str]:
     """Name the battery's temperature limits that no sensor of the station watches."""
-    if "temperature_c" in station.measures:
+    if sensors.cell_temperatures(station.measures):
         return []
     names = ("temperature_max_c", "temperature_min_c", "charge_temperature_max_c", "charge_temperature_min_c")
     return [name for name in names if getattr(battery, name) is not None]
@@ -180,6 +213,7 @@ class _Maker:
     ) -> None:
         self.battery, self.devices, self.station, self.safety = battery, devices, station, safety
         self.problems: list[str] = []
+        self.reversal_ah: float | None = None
         self.margins = margins(battery.cells_in_series, devices)
         if battery.cells_in_series < 1:
             self.problems.append("battery cells_in_series must be 1 or more")
@@ -271,9 +305,17 @@ class _Maker:
                 _devices_bound("current_a", side, self.devices),
                 bound(getattr(self.station, f"current_{side}_a"), f"station current_{side}_a"),
                 bound(getattr(self.safety, f"i_{side}_a"), f"profile safety i_{side}_a"),
+                self._quadrants(side),
             ]
         limits = self._pair("current_a", sides)
         return self._around_zero(limits)
+
+    def _quadrants(self, side: Side) -> Bound | None:
+        """Return 0 for the direction in which the station lets no current flow (safety.md rule 14)."""
+        only = self.station.quadrants
+        if (only, side) in (("charge", "min"), ("discharge", "max")):
+            return Bound(value=0.0, source=f"station quadrants: {only} only")
+        return None
 
     def _around_zero(self, limits: list[Limit]) -> list[Limit]:
         """Refuse limits that exclude a rest: discharge limits are negative, charge limits positive."""
@@ -295,18 +337,24 @@ class _Maker:
                 _devices_bound("power_w", key, self.devices),
                 bound(None if station is None else sign * station, "station power_abs_max_w"),
                 bound(None if profile is None else sign * profile, "profile safety p_abs_max_w"),
+                self._quadrants(key),
             ]
         return self._around_zero(self._pair("power_w", sides, required=False))
 
     def temperature(self) -> list[Limit]:
         """Return the temperature limits, those while charging apart; without a sensor there are none."""
         asked = self.safety.temp_max_c is not None or self.safety.temp_min_c is not None
-        if "temperature_c" not in self.station.measures:
+        if not sensors.cell_temperatures(self.station.measures):
             if asked:
                 self.problems.append(
                     "temperature: the profile limits it, but the station has no measure temperature_c"
                 )
             return []
+        limits = self._temperatures()
+        own = limits if sensors.TEMPERATURE in self.station.measures else []
+        return own + derived_limits.sensors_too(limits, self.station)
+
+    def _temperatures(self) -> list[Limit]:
         sides: dict[Side, list[Bound | None]] = {}
         for side in _SIDES:
             sides[side] = [
@@ -340,14 +388,24 @@ class _Maker:
         return limits
 
     def charge(self) -> list[Limit]:
-        """Return the limit on the net charge from the start; the counter has no noise, so no margin."""
+        """Return the limits on the net charge from the start and on the charge that flows one way.
+
+        The counters have no noise, so there is no margin.
+        """
+        limits: list[Limit] = []
         given = self.safety.q_abs_max_ah
-        if given is None:
-            return []
-        if not given > 0:
-            self.problems.append("charge: profile safety q_abs_max_ah must be above 0 Ah")
-        source = Bound(value=float(given), source="profile safety q_abs_max_ah")
-        return [self._limit("charge_net_abs_ah", "max", source)]
+        if given is not None:
+            if not given > 0:
+                self.problems.append("charge: profile safety q_abs_max_ah must be above 0 Ah")
+                return []
+            source = Bound(value=float(given), source="profile safety q_abs_max_ah")
+            limits.append(self._limit("charge_net_abs_ah", "max", source))
+        try:
+            budget, self.reversal_ah = derived_limits.budget(self.battery, self.safety)
+        except derived_limits.NoBudget as error:
+            self.problems.append(str(error))
+            return limits
+        return [*limits, budget]
 
 
 def _measure(asked: MeasureLimit) -> list[Limit]:

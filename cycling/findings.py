@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from cycling import rates
-from cycling.contract import Envelope
+from cycling.contract import BatteryLimits, DeviceLimits, Envelope, StationLimits
 from cycling.numbering import Numbered
 from cycling.problem import Problem
 from cycling.steps import CC, CCCV, CV, AnyStep, Profile
@@ -28,6 +28,9 @@ class Known:
     outputs: Collection[str] | None = None
     isolator: bool | None = None
     long_delays: bool = False
+    station: StationLimits | None = None
+    devices: Sequence[DeviceLimits] | None = None
+    battery: BatteryLimits | None = None
     parents: dict[int, Numbered | None] = field(default_factory=dict)
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)

@@ -16,7 +16,8 @@ from cycling.contract import Envelope
 from cycling.engine import Engine
 from cycling.plan import CannotRun
 from cycling.reading import FLAG_RESUMED, Decision, EndReason, Reading
-from cycling.state import State
+from cycling.reasons import CONTACT
+from cycling.state import Counters, State
 from cycling.steps import Profile
 
 __all__ = ["CannotRun", "Interpreter"]
@@ -25,8 +26,9 @@ __all__ = ["CannotRun", "Interpreter"]
 class Interpreter(Engine):
     """Run one checked profile within one envelope.
 
-    ``capacity_ah`` is what rates refer to (None: the profile has none). Raises ``CannotRun`` for a
-    profile that needs what is not known or not supported; see ``cycling.check``.
+    ``capacity_ah`` is what rates refer to (None: the profile has none). ``gap_s``: readings further
+    apart than this leave a gap, whose charge is counted at its worst (None: none is too far). Raises
+    ``CannotRun`` for a profile that needs what is not known or not supported; see ``cycling.check``.
     """
 
     @property
@@ -117,6 +119,10 @@ class Interpreter(Engine):
         """End the experiment now, or run the profile's finish steps first."""
         self._s.asked.stop = [how, reason, person]
 
+    def lose_contact(self, text: str) -> None:
+        """End the experiment now because the server was not heard (safety.md rule 9); ``text`` says it all."""
+        self._s.asked.stop = ["now", text, "", CONTACT]
+
     def confirm(self, person: str = "") -> None:
         """Answer a step that waits for the operator."""
         self._s.asked.confirmed = person
@@ -135,20 +141,31 @@ class Interpreter(Engine):
         saved: dict[str, Any],
         *,
         initial_soc_percent: float | None = None,
+        gap_s: float | None = None,
     ) -> Interpreter:
         """Return an interpreter that goes on exactly where ``saved`` was taken.
 
         Raises ``CannotRun`` when the state does not belong to this profile, capacity and envelope.
         """
-        fresh = cls(profile, envelope, capacity_ah, initial_soc_percent=initial_soc_percent)
+        fresh = cls(profile, envelope, capacity_ah, initial_soc_percent=initial_soc_percent, gap_s=gap_s)
         try:
             state = msgspec.convert(saved, State)
         except msgspec.ValidationError as error:
             raise CannotRun(f"the saved state cannot be read: {error}") from None
         if state.plan_sha256 != fresh._plan.sha256 or len(state.limits) != len(fresh._limits):
             raise CannotRun("the saved state belongs to another profile, capacity or envelope")
+        if len(state.warned) != len(fresh._warning):
+            state.warned = judge.memories(fresh._warning)
         fresh._s = state
         return fresh
+
+    def count_too(self, total: Counters) -> None:
+        """Count what flowed outside of any step: the pulses before the first one (safety.md rule 4)."""
+        mine = self._s.total
+        mine.charge_in_ah += total.charge_in_ah
+        mine.charge_out_ah += total.charge_out_ah
+        mine.energy_in_wh += total.energy_in_wh
+        mine.energy_out_wh += total.energy_out_wh
 
     def after_gap(self, *, charge_in_ah: float = 0.0, charge_out_ah: float = 0.0, hold: bool = False) -> None:
         """Go on after a time that nobody watched (safety.md rule 10).

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from cycling import words
+from cycling import derived, words
 from cycling.contract import Envelope, Limit
+from cycling.derived_limits import BUDGET, DERIVED
 from cycling.limits import find
 from cycling.reading import EndReason, Reading
 from cycling.reasons import LIMIT, MISSING
-from cycling.state import LimitMemory
+from cycling.state import LimitMemory, ThermalMemory
 from cycling.steps import Safety
 
 # Without a delay a violation must be seen by so many readings in a row.
 IN_A_ROW = 3
+COUNTED = ("charge_net_abs_ah", BUDGET)
 _SLOTS = {"voltage_v": 0, "current_a": 1, "power_w": 2, "temperature_c": 3}
 
 
 def judged(envelope: Envelope) -> tuple[Limit, ...]:
-    """Return the limits that readings are judged by.
+    """Return the limits that readings are judged by and that trip.
 
-    The net charge is a counter and judged apart. Voltage and current are always needed: without a
+    The charges are counters and judged apart. Voltage and current are always needed: without a
     limit of their own a missing one is still a violation.
     """
-    limits = [limit for limit in envelope.limits if limit.quantity != "charge_net_abs_ah"]
+    limits = [one for one in envelope.limits if one.quantity not in COUNTED and one.acts == "trip"]
     for quantity in ("voltage_v", "current_a"):
         if find(envelope, quantity, "max") is None and find(envelope, quantity, "min") is None:
             limits.append(
                 Limit(quantity=quantity, side="max", operating=1e9, trip=1e9, source="needed by every step")
             )
     return tuple(limits)
+
+
+def warning(envelope: Envelope) -> tuple[Limit, ...]:
+    """Return the limits beyond which nothing trips, but a person is told."""
+    return tuple(limit for limit in envelope.limits if limit.acts == "warn")
 
 
 def of_step(safety: Safety | None, envelope: Envelope) -> tuple[Limit, ...]:
@@ -111,13 +118,18 @@ def power(reading: Reading) -> float | None:
 
 
 def judge(
-    reading: Reading, limits: Sequence[Limit], states: Sequence[LimitMemory], current_step_a: float
+    reading: Reading,
+    limits: Sequence[Limit],
+    states: Sequence[LimitMemory],
+    current_step_a: float,
+    found_too: Mapping[str, float | None] | None = None,
 ) -> EndReason | None:
     """Return why the experiment must trip at this reading, or None.
 
     A value beyond ``trip`` in three readings in a row (or for ``delay_s``), or in one reading beyond
     ``absolute``; a missing value counts as a violation of each limit on it. ``current_step_a`` is the
     resolution of the current: only with the output on and above it does ``when: charge`` apply.
+    ``found_too`` are the derived quantities of the reading; one that is not in it is not judged now.
     """
     current_a = number(reading.current_a)
     values = (number(reading.voltage_v), current_a, power(reading), number(reading.temperature_c))
@@ -125,7 +137,15 @@ def judge(
     found: EndReason | None = None
     for limit, memory in zip(limits, states, strict=True):
         slot = _SLOTS.get(limit.quantity)
-        x = values[slot] if slot is not None else number(reading.extended.get(limit.quantity))
+        if slot is not None:
+            x = values[slot]
+        elif limit.quantity in DERIVED:
+            if found_too is None or limit.quantity not in found_too:
+                memory.count = 0
+                continue
+            x = found_too[limit.quantity]
+        else:
+            x = number(reading.extended.get(limit.quantity))
         if limit.frozen_s is not None:
             x = _moving(x, memory, now_s, limit.frozen_s)
         when = limit.when
@@ -192,19 +212,25 @@ def _reason(limit: Limit, x: float | None, memory: LimitMemory, worst: bool) -> 
     )
 
 
-def charge(net_ah: float, envelope: Envelope, now_s: float) -> EndReason | None:
-    """Return why the net charge from the start must trip, or None; a counter needs one look."""
-    limit = find(envelope, "charge_net_abs_ah", "max")
-    if limit is None or abs(net_ah) <= limit.trip + 1e-12:
-        return None
-    return EndReason(
-        code=LIMIT,
-        text=f"net charge {abs(net_ah):.6g} Ah is above the limit {limit.trip:g} Ah ({limit.source})",
-        quantity=limit.quantity,
-        limit=limit.trip,
-        measured=abs(net_ah),
-        since=now_s,
-    )
+def charge(net_ah: float, one_way_ah: float, envelope: Envelope, now_s: float) -> EndReason | None:
+    """Return why the charge must trip, or None; a counter needs one look.
+
+    ``net_ah`` counts from the start, ``one_way_ah`` since the last reversal (safety.md rule 15).
+    """
+    for quantity, counted_ah in zip(COUNTED, (abs(net_ah), one_way_ah), strict=True):
+        limit = find(envelope, quantity, "max")
+        if limit is None or counted_ah <= limit.trip + 1e-12:
+            continue
+        what = words.name(quantity)
+        return EndReason(
+            code=LIMIT,
+            text=f"{what} {counted_ah:.6g} Ah is above the limit {limit.trip:g} Ah ({limit.source})",
+            quantity=quantity,
+            limit=limit.trip,
+            measured=counted_ah,
+            since=now_s,
+        )
+    return None
 
 
 def reset(states: Sequence[LimitMemory]) -> None:
@@ -213,4 +239,39 @@ def reset(states: Sequence[LimitMemory]) -> None:
         memory.count = 0
 
 
-__all__ = ["charge", "judge", "judged", "memories", "number", "of_step", "power", "reset"]
+class Watch:
+    """Judge readings of a battery that runs no experiment: loaded, or controlled by hand.
+
+    One object for one battery and one envelope: it remembers what three readings in a row need. The
+    charges, which only an experiment counts, are not judged.
+    """
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._limits, self._warning = judged(envelope), warning(envelope)
+        self._states, self._warned = memories(self._limits), memories(self._warning)
+        self._step_a = envelope.resolution.current_a
+        self._names, self._thermal = derived.Names(), ThermalMemory()
+        self.warnings: list[str] = []
+        """What the last reading warns of."""
+
+    def judge(self, reading: Reading) -> EndReason | None:
+        """Return why the battery must be switched off at this reading, or None."""
+        found = derived.values(reading, self._names, self._thermal, None)
+        warned = judge(reading, self._warning, self._warned, self._step_a, found)
+        self.warnings = [] if warned is None else [warned.text]
+        return judge(reading, self._limits, self._states, self._step_a, found)
+
+
+__all__ = [
+    "COUNTED",
+    "Watch",
+    "charge",
+    "judge",
+    "judged",
+    "memories",
+    "number",
+    "of_step",
+    "power",
+    "reset",
+    "warning",
+]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from cycling import counters, ends, flow, judge, plan, recording, setpoints, steprows
+from cycling import counters, derived, ends, flow, judge, plan, recording, setpoints, steprows
 from cycling.contract import Envelope, Limit
 from cycling.plan import Planned, PlannedEnd
 from cycling.reading import FLAG_RESUMED, EndReason, Happening, Reading, SetPoint, StepRow
@@ -28,15 +28,22 @@ class Moves:
         capacity_ah: float | None,
         *,
         initial_soc_percent: float | None = None,
+        gap_s: float | None = None,
     ) -> None:
+        self._gap_s = gap_s
         self._plan = plan.make(profile, envelope, capacity_ah)
         self._envelope = envelope
-        self._limits = judge.judged(envelope)
+        self._limits, self._warning = judge.judged(envelope), judge.warning(envelope)
+        self._names = derived.Names()
         self._step_limits: dict[int, tuple[Limit, ...]] = {
             planned.index: judge.of_step(planned.step.safety, envelope) for planned in self._plan.steps
         }
         self._bounds = {p.index: setpoints.bounds(p, envelope) for p in self._plan.steps}
-        self._s = State(plan_sha256=self._plan.sha256, limits=judge.memories(self._limits))
+        self._s = State(
+            plan_sha256=self._plan.sha256,
+            limits=judge.memories(self._limits),
+            warned=judge.memories(self._warning),
+        )
         if initial_soc_percent is not None:
             self._s.soc = initial_soc_percent / 100.0
         self._later: tuple[int, float] | None = None
@@ -173,6 +180,7 @@ class Moves:
         except setpoints.Outside as error:
             return EndReason(code=SET_POINT, text=f"{planned.title}: {error}", quantity="set_point")
         self._s.changed = self._s.force_row = True
+        self._s.asked_a = setpoints.largest_a(self._set)
         return None
 
     def _close(self, reading: Reading, why: EndReason) -> None:

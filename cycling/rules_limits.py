@@ -83,9 +83,12 @@ def _power_of_cv(
 ) -> None:
     """Refuse a compliance that can leave the power limits: a charge ends at the step's own voltage."""
     sign = direction(step)
-    inside = sign < 0 or _power_of(known, here, window, largest_a, field, step.voltage_v)
+    charge_a, discharge_a = window.value("current_a", "max"), window.value("current_a", "min")
+    in_a = largest_a if charge_a is None else min(largest_a, charge_a)
+    out_a = -largest_a if discharge_a is None else max(-largest_a, discharge_a)
+    inside = sign < 0 or _power_of(known, here, window, in_a, field, step.voltage_v)
     if inside and sign <= 0:
-        _power_of(known, here, window, -largest_a, field)
+        _power_of(known, here, window, out_a, field)
 
 
 def _power_of_cr(known: Known, here: Numbered, window: Window, step: CR) -> None:
@@ -188,7 +191,10 @@ def _charge(
     known: Known, here: Numbered, window: Window, quantity: str, value: float, of: str | None, field: str
 ) -> None:
     """Refuse a charge that the limit on the net charge can never allow, from one extreme to the other."""
-    limit_ah = window.value("charge_net_abs_ah", "max")
+    limit_ah, budget = (
+        window.value("charge_net_abs_ah", "max"),
+        window.bounds.get(("charge_one_way_ah", "max")),
+    )
     capacity_ah = known.capacity()
     if quantity == "charge_rel":
         if capacity_ah is None:
@@ -196,7 +202,14 @@ def _charge(
         source = known.stored_before(here, of) if of else None
         largest = source.step.store.max_rel if source is not None and source.step.store is not None else 1.0
         value *= capacity_ah * largest
-    if limit_ah is not None and value > 2 * limit_ah + 1e-9:
+    if budget is not None and direction(here.step) and value > budget.value + 1e-9:
+        known.error(
+            here,
+            field,
+            f"{quantity}: {value:g} Ah one way exceed the charge budget of {budget.value:g} Ah "
+            f"({budget.source}): make it smaller.",
+        )
+    elif limit_ah is not None and value > 2 * limit_ah + 1e-9:
         known.error(
             here,
             field,

@@ -90,6 +90,18 @@ def off(state: State) -> SetPoint:
     return SetPoint(mode="off", outputs=dict(state.outputs))
 
 
+def largest_a(point: SetPoint | None) -> float:
+    """Return the largest current that a set point allows, signed; 0.0 for off."""
+    if point is None or point.mode == "off":
+        return 0.0
+    if point.current_a is not None:
+        return point.current_a
+    charge_a, discharge_a = point.charge_current_max_a, point.discharge_current_max_a
+    if point.direction == "discharge" or (point.direction == "both" and discharge_a > charge_a):
+        return -discharge_a
+    return charge_a
+
+
 def _amperes(planned: Planned, plan: Plan, state: State) -> float | None:
     """Return the step's signed current, or its compliance for a cv; None where the envelope decides."""
     if planned.rate is not None and planned.step.rate_of is not None:

@@ -40,6 +40,22 @@ class Counters(Memory, kw_only=True):
     energy_out_wh: float = 0.0
 
 
+class BudgetMemory(Memory, kw_only=True):
+    """The net charge where the present direction began, and the furthest that it has come."""
+
+    turn_ah: float = 0.0
+    extreme_ah: float = 0.0
+
+
+class ThermalMemory(Memory, kw_only=True):
+    """The temperature at the start, what a chamber has soaked the cell to, and means for the slope."""
+
+    start_c: float | None = None
+    soak_c: float | None = None
+    means: list[list[float]] = []
+    """[time of the first, sum of times, sum of temperatures, how many]."""
+
+
 class StepMemory(Memory, kw_only=True):
     """The running step."""
 
@@ -120,6 +136,11 @@ class State(Memory, kw_only=True):
     soc: float | None = None
     soc_net_ah: float = 0.0
     limits: list[LimitMemory] = []
+    warned: list[LimitMemory] = []
+    budget: BudgetMemory = msgspec.field(default_factory=BudgetMemory)
+    thermal: ThermalMemory = msgspec.field(default_factory=ThermalMemory)
+    asked_a: float = 0.0
+    """The largest current that the last set point allows, signed."""
     record: RecordMemory = msgspec.field(default_factory=RecordMemory)
     cycle_start: Counters = msgspec.field(default_factory=Counters)
     references: dict[str, float] = {}

@@ -13,13 +13,22 @@ _KNOWN = {
     "power_abs_w": ("power", "W"),
     "charge_ah": ("charge", "Ah"),
     "charge_net_abs_ah": ("net charge", "Ah"),
+    "charge_one_way_ah": ("charge one way", "Ah"),
     "energy_wh": ("energy", "Wh"),
     "charge_rel": ("charge", "of the capacity"),
     "temperature_c": ("temperature", "°C"),
+    "ambient_c": ("ambient temperature", "°C"),
+    "temperature_rise_k": ("temperature over ambient", "K"),
+    "temperature_slope_k_min": ("temperature slope", "K/min"),
+    "temperature_spread_k": ("difference of two temperature sensors", "K"),
+    "cell_spread_v": ("difference of two cells", "V"),
+    "hs_voltage_v": ("voltage of the regenerative store", "V"),
     "soc": ("state of charge", ""),
     "dv_dt_v_s": ("voltage slope", "V/s"),
     "di_dt_a_s": ("current slope", "A/s"),
 }
+# Units by the last part of a station's own name for a measure.
+_UNITS = {"v": "V", "a": "A", "w": "W", "c": "°C", "k": "K", "ah": "Ah", "wh": "Wh", "s": "s", "kpa": "kPa"}
 
 
 def name(quantity: str) -> str:
@@ -30,7 +39,7 @@ def name(quantity: str) -> str:
 
 def amount(quantity: str, value: float, digits: int = 6) -> str:
     """Return a value with its unit, at most ``digits`` significant digits: ``4.2 V``."""
-    unit = _KNOWN.get(quantity, ("", ""))[1]
+    unit = _KNOWN.get(quantity, ("", _UNITS.get(quantity.rsplit("_", 1)[-1], "")))[1]
     return f"{value:.{digits}g} {unit}".rstrip()
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cycling.envelope import DeviceLimits
+import msgspec
+
+from cycling.contract import STATION_BOUNDS
+from cycling.envelope import DeviceLimits, StationLimits
 from wire.catalogue import Kind, KindMeasure
+from wire.messages import StationConfigure
 
 _MEASURES: dict[str, Literal["power", "meter"]] = {"power": "power", "meter": "meter"}
 
@@ -18,6 +22,8 @@ def device_limits(kind: Kind, name: str, role: str | None = None) -> DeviceLimit
     voltage, current, temperature = (
         _measure(kind, each) for each in ("voltage_v", "current_a", "temperature_c")
     )
+    degrees = [each for each in kind.measures if each.unit == "°C"]
+    cells = [each for each in kind.measures if each.unit == "V" and "cell" in each.name]
     span_v = max(abs(kind.voltage_min_v or 0.0), abs(kind.voltage_max_v or 0.0))
     span_a = max(abs(kind.current_min_a or 0.0), abs(kind.current_max_a or 0.0))
     return DeviceLimits(
@@ -33,8 +39,43 @@ def device_limits(kind: Kind, name: str, role: str | None = None) -> DeviceLimit
         voltage_resolution_v=voltage.resolution,
         current_accuracy_a=current.accuracy + current.accuracy_rel * span_a,
         current_resolution_a=current.resolution,
-        temperature_accuracy_c=temperature.accuracy,
+        temperature_accuracy_c=max([temperature.accuracy, *(each.accuracy for each in degrees)]),
+        temperature_resolution_c=max([temperature.resolution, *(each.resolution for each in degrees)]),
+        cell_voltage_accuracy_v=max((each.accuracy + each.resolution for each in cells), default=0.0),
         discharge_cutoff_v=kind.settings.get("discharge_cutoff_v"),
+        store_voltage_min_v=kind.settings.get("store_voltage_min_v"),
+        store_voltage_max_v=kind.settings.get("store_voltage_max_v"),
+        guards_charge=_guards(kind, "guards_charge"),
+        guards_discharge=_guards(kind, "guards_discharge"),
+    )
+
+
+def _guards(kind: Kind, name: str) -> bool:
+    """Say whether the device, left alone, bounds a direction: by itself or by its communication timeout."""
+    if kind.off is None:
+        return kind.role != "power"
+    return bool(getattr(kind.off, name)) or kind.off.communication_timeout_s is not None
+
+
+def station_limits(configure: StationConfigure) -> StationLimits:
+    """Return what a station adds to the envelope; a bound that is not known is refused elsewhere.
+
+    Raises ``msgspec.ValidationError`` for a bound that is no number.
+    """
+    return StationLimits(
+        **msgspec.convert(
+            {name: configure.limits[name] for name in STATION_BOUNDS if name in configure.limits},
+            dict[str, float | None],
+            strict=False,
+        ),
+        measures=tuple(each.name for each in configure.measures),
+        outputs=tuple(each.name for each in configure.outputs),
+        output_ranges={each.name: (each.minimum, each.maximum) for each in configure.outputs},
+        isolator=any(each.role == "isolator" for each in configure.devices),
+        quadrants=configure.quadrants,
+        leak_a=configure.leak_a,
+        dead_man=configure.dead_man is not None and configure.dead_man != "",
+        unguarded_max_wh=configure.unguarded_max_wh,
     )
 
 

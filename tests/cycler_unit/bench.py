@@ -27,7 +27,9 @@ from wire import kinds
 from wire.limits import device_limits
 from wire.messages import BatteryRef, ExperimentStart, StationConfigure, StationDevice
 
-BATTERY = BatteryLimits(voltage_min_v=2.8, voltage_max_v=4.3, current_min_a=-1.0, current_max_a=1.0)
+BATTERY = BatteryLimits(
+    voltage_min_v=2.8, voltage_max_v=4.3, current_min_a=-1.0, current_max_a=1.0, capacity_ah=0.05
+)
 CHARGE = {"kind": "cc", "current_a": 0.5, "end": [{"quantity": "time_s", "value": 600.0}]}
 REST = {"kind": "rest", "end": [{"quantity": "time_s", "value": 600.0}]}
 

@@ -31,6 +31,7 @@ CELL = BatteryLimits(
     voltage_abs_max_v=4.3,
     current_min_a=-20.0,
     current_max_a=10.0,
+    capacity_ah=5.0,
 )
 
 

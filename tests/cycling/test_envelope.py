@@ -77,6 +77,7 @@ def test_a_voltage_trips_outside_by_accuracy_or_10_mv_per_cell(
         cell_voltage_max_v=4.2,
         current_min_a=-1.0,
         current_max_a=1.0,
+        capacity_ah=1.0,
     )
     made = compute(battery, [device], StationLimits(), Safety())
     assert limit(made, "voltage_v", "max").trip == pytest.approx(4.2 * cells + margin_v)
@@ -116,7 +117,12 @@ def test_a_pack_is_limited_by_its_cells_and_by_itself() -> None:
 
 def test_one_missing_voltage_limit_is_taken_from_the_other_and_both_missing_are_refused() -> None:
     only_pack = BatteryLimits(
-        cells_in_series=6, voltage_min_v=10.5, voltage_max_v=14.4, current_min_a=-5.0, current_max_a=2.0
+        cells_in_series=6,
+        voltage_min_v=10.5,
+        voltage_max_v=14.4,
+        current_min_a=-5.0,
+        current_max_a=2.0,
+        capacity_ah=7.0,
     )
     assert limit(envelope(battery=only_pack), "voltage_v", "max").operating == 14.4
     neither = BatteryLimits(voltage_max_v=4.2, current_min_a=-1.0, current_max_a=1.0)

@@ -29,9 +29,17 @@ LITHIUM = BatteryLimits(
     current_max_a=10.0,
     temperature_min_c=-20.0,
     temperature_max_c=60.0,
+    capacity_ah=5.0,
+    # A cell for high rates: its owner lets it warm up by more than safety.md rule 16 does by itself.
+    temperature_rise_max_k=40.0,
+    temperature_slope_max_k_min=10.0,
 )
 FLOW_CELL = BatteryLimits(
-    cell_voltage_min_v=0.6, cell_voltage_max_v=1.75, current_min_a=-10.0, current_max_a=10.0
+    cell_voltage_min_v=0.6,
+    cell_voltage_max_v=1.75,
+    current_min_a=-10.0,
+    current_max_a=10.0,
+    capacity_ah=6.0,
 )
 
 
