@@ -41,6 +41,8 @@ class Command(Entity):
     status = models.CharField(max_length=8, choices=Status.choices, default=Status.QUEUED)
     outcome = models.CharField(max_length=8, blank=True)
     result = models.JSONField(null=True, blank=True)
+    # {done, of, text} of a long command, as the unit told it last.
+    progress = models.JSONField(null=True, blank=True)
     reason = models.TextField(blank=True)
     issued_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"

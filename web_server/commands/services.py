@@ -25,7 +25,7 @@ from web_server.commands import queries
 from web_server.commands.models import Command
 from web_server.experiments.models import Alarm, Experiment
 from web_server.lab import holds
-from web_server.lab.models import Station, Unit
+from web_server.lab.models import Device, Station, Unit
 from web_server.lib.entity import update_if
 from web_server.lib.errors import Refused
 from wire.messages import ARGS, STOPS, CommandKind
@@ -67,6 +67,8 @@ def request(
     require(by, role_for(kind), f"send {kind}")
     if unit.retired_at or not unit.approved:
         raise Refused.one(f"The unit {unit.name} is {unit.status}; it takes no commands.", "unit")
+    if kind.startswith("device."):
+        args = _with_place(kind, args, unit)
     now = timezone.now()
     command = Command.objects.create(
         unit=unit,
@@ -83,6 +85,40 @@ def request(
     if audited:
         audit.record(by, f"command.{kind}", experiment or station or unit, command=str(command.uuid))
     return command
+
+
+def _with_place(kind: str, args: Any, unit: Unit) -> Any:
+    """Name the device as its unit knows it: the site's key says nothing there of a device in no station."""
+    plain = args if isinstance(args, dict) else msgspec.to_builtins(args)
+    if not plain.get("device"):
+        if kind in ("device.read", "device.set") or not plain.get("station"):
+            raise Refused.one("Name a device.", "device")
+        return plain
+    try:
+        device = Device.objects.select_related("model").filter(uuid=UUID(str(plain["device"]))).first()
+    except ValueError:
+        device = None
+    if device is None or device.unit_id != unit.pk:
+        raise Refused.one(f"{unit.name} has no such device.", "device")
+    where = {
+        "model": device.model.key,
+        "serial_number": device.serial_number,
+        "link_name": device.link_name,
+    }
+    return {**plain, "device": str(device.uuid), "where": where}
+
+
+def progressed(unit: Unit, detail: dict[str, Any]) -> None:
+    """Note how far a long command is; a stranger's, a closed one's or a malformed telling changes nothing."""
+    done, of, text = detail.get("done"), detail.get("of"), detail.get("text")
+    if not isinstance(done, int) or not isinstance(of, int) or not 0 <= done <= of <= 2**31:
+        return
+    try:
+        key = UUID(str(detail.get("command")))
+    except ValueError:
+        return
+    row = Command.objects.filter(uuid=key, unit=unit, status__in=_OPEN)
+    update_if(row, progress={"done": done, "of": of, "text": str(text or "")[:250]})
 
 
 def _checked_args(kind: str, args: Any) -> str:

@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from web_server.lab import catalogue
 from web_server.lab.models import Device, DeviceModel, Unit
+from web_server.lab.presence import moment
+from web_server.lib.entity import update_if
 from wire.messages import DeviceReport, ReportedDevice
 
 # More than any computer has sockets; a report beyond it is a mistake or an attack.
@@ -23,8 +25,11 @@ def report(unit: Unit, told: DeviceReport) -> list[str]:
     A device that is not in the report any more stays, as not connected: its history matters.
     """
     problems = _learn(told.kinds)
-    seen = []
+    seen, unknown = [], []
     for device in told.devices[:DEVICES_MAX]:
+        if not device.model:
+            unknown.append(_stranger(device))
+            continue
         found = _device(unit, device)
         if found is None:
             problems.append(f"device {device.serial_number!r} is of the unknown model {device.model!r}")
@@ -32,10 +37,26 @@ def report(unit: Unit, told: DeviceReport) -> list[str]:
             seen.append(found.pk)
     if len(told.devices) > DEVICES_MAX:
         problems.append(f"{len(told.devices)} devices; only the first {DEVICES_MAX} were taken")
+    now = timezone.now()
     Device.objects.filter(unit=unit, connected=True).exclude(pk__in=seen).update(
-        connected=False, updated_at=timezone.now()
+        connected=False, gone_since=now, updated_at=now
     )
+    if unit.unknown_devices != unknown:
+        update_if(Unit.objects.filter(pk=unit.pk), unknown_devices=unknown)
+        unit.unknown_devices = unknown
     return problems
+
+
+def _stranger(told: ReportedDevice) -> dict[str, Any]:
+    """Return a device that nobody knows as the unit's page shows it: where it is and what it answered."""
+    return {
+        "link_name": told.link_name[:200],
+        "link": told.link,
+        "serial_number": told.serial_number[:100],
+        "answered": told.answered[:500],
+        "connected": told.connected,
+        "since": told.since[:40],
+    }
 
 
 def _learn(kinds: list[dict[str, Any]]) -> list[str]:
@@ -61,6 +82,8 @@ def _device(unit: Unit, told: ReportedDevice) -> Device | None:
     device.link = json.dumps(told.link)
     device.connected, device.detail = told.connected, told.detail[:250]
     if told.connected:
-        device.last_seen = timezone.now()
+        device.last_seen, device.gone_since = timezone.now(), None
+    elif device.gone_since is None:
+        device.gone_since = moment(told.since) or timezone.now()
     device.save()
     return device

@@ -5,6 +5,7 @@ A unit counts as offline when its last will was seen or nothing was heard for 15
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +23,8 @@ from wire.messages import Heartbeat, Presence, StationBeat
 OFFLINE_AFTER_S = 15.0
 # Larger than any sensible load or disk; keeps a stranger's number inside its column.
 _BIG = 2**31 - 1
+# More than any station has auxiliary outputs.
+_OUTPUTS_MAX = 100
 
 
 @transaction.atomic
@@ -100,6 +103,8 @@ def _mirror(station: Station, told: StationBeat | None, at: datetime) -> None:
             "state": told.state,
             "state_detail": (told.detail or "")[:250],
             "latched_alarm": _uuid(told.alarm),
+            "lease": (told.lease or "")[:36],
+            "output_values": _outputs(told.outputs),
         }
         if told.reading is not None:
             changed["reading"] = msgspec.to_builtins(told.reading) | {
@@ -110,6 +115,10 @@ def _mirror(station: Station, told: StationBeat | None, at: datetime) -> None:
             )
     if any(getattr(station, column) != value for column, value in changed.items()):
         update_if(Station.objects.filter(pk=station.pk), **changed)
+
+
+def _outputs(told: dict[str, float]) -> dict[str, float]:
+    return {name[:60]: value for name, value in list(told.items())[:_OUTPUTS_MAX] if math.isfinite(value)}
 
 
 def _acknowledged(stations: list[int], at: datetime) -> None:

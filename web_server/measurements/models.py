@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from web_server.experiments.models import Experiment
+from web_server.lab.models import Device, Unit
 
 # Samples in one rollup row, by level. Eight finer rows make a coarser one; a chart takes the level
 # that gives it some hundreds to some thousands of rows, whatever the length of the experiment.
@@ -131,3 +132,34 @@ class CycleRow(models.Model):
     def energy_efficiency(self) -> float | None:
         """Energy out over energy in; None while one of them is missing."""
         return self.energy_out_wh / self.energy_in_wh if self.energy_in_wh and self.energy_out_wh else None
+
+
+class DeviceReading(models.Model):
+    """What a device that runs no experiment was read at, every period; the unit's own time.
+
+    ``device`` is null where the unit names a device that the site does not know: the number of the
+    event is taken all the same.
+    """
+
+    device = models.ForeignKey(Device, null=True, on_delete=models.CASCADE, related_name="readings")
+    at = models.DateTimeField()
+    # {measure: number or null}, as the catalogue names them.
+    values = models.JSONField(default=dict)
+    # Where it came from: a batch that comes again finds its rows.
+    unit = models.ForeignKey(Unit, on_delete=models.CASCADE, related_name="+")
+    spool = models.UUIDField()
+    spool_seq = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["unit", "spool", "spool_seq"], name="device_reading_is_stored_once"
+            ),
+        ]
+        indexes = [
+            # The history of one device, and its newest reading.
+            models.Index(fields=["device", "at"], name="device_reading_history"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.device} at {self.at}"
