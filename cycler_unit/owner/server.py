@@ -176,8 +176,15 @@ class Owner:
 class Served:
     """One connection: either one device, or the bus itself (detection, console)."""
 
-    def __init__(self, talk: connection.Connection, buses: LocalBuses, hold: Callable[[Held], None]) -> None:
+    def __init__(
+        self,
+        talk: connection.Connection,
+        buses: LocalBuses,
+        hold: Callable[[Held], None],
+        kinds_file: Path | None,
+    ) -> None:
         self._talk, self._buses, self._hold = talk, buses, hold
+        self._kinds_file = kinds_file
         self.held: Held | None = None
 
     def run(self) -> None:
