@@ -143,6 +143,7 @@ class Conductor:
             if result is None or not result.confirmed:
                 self.fail("off_failed", station.unsafe or "not confirmed off")
                 return None
+            station.outputs.take(decision.set_point)
             return station.read()
         if station.unsafe is not None or station.latched:
             raise RuntimeError("a set point for a station that is not safe")
@@ -151,6 +152,7 @@ class Conductor:
             return None  # the disk refused it, which has ended the test
         if new_step:
             station.hub.spool.commit(min(COMMIT_WAIT_S, station.period_s))
+        station.outputs.take(decision.set_point)
         station.power.apply(target(decision.set_point))
         return station.read()
 
@@ -182,8 +184,11 @@ class Conductor:
         status = "finished" if reason.code in reasons.NORMAL else "stopped"
         self.end(run, run.entry(reading, decision), reason, status)
 
-    def fail(self, code: str, text: str) -> None:
-        """End the test with an error of device or program; the output has been switched off before."""
+    def fail(self, code: str, text: str, grade: Literal["error", "trip"] = "error", **detail: Any) -> None:
+        """End the test with an error of device or program, or a trip of the station's own.
+
+        The output has been switched off before; ``detail`` may carry quantity, limit and measured.
+        """
         run = self.run
         if run is None:
             return
@@ -193,8 +198,10 @@ class Conductor:
             return
         self.wake.cancel(text)
         # A device lost while it was switched off after a trip: the trip stays the cause.
-        reason = self._cause or EndReason(code=code, text=text, device=self.station.power_device.name or None)
-        self._alarm_and_end(run, None, None, reason, "error")
+        reason = self._cause or EndReason(
+            code=code, text=text, device=self.station.power_device.name or None, **detail
+        )
+        self._alarm_and_end(run, None, None, reason, grade)
 
     def _alarm_and_end(
         self, run: Run, reading: Reading | None, decision: Decision | None, reason: EndReason, grade: str
@@ -222,6 +229,9 @@ class Conductor:
         if run.phase == "checking":
             self.station.hub.spool.refuse_forever(run.id, self.station.id)
         self.station.hub.spool.put(entry, force=True)
+        self.station.outputs.ended(status)
+        if status != "finished":
+            self.station.black_box.ask(reason.text, experiment=run.id)
         logger.info("event=experiment_ended experiment=%s status=%s reason='%s'", run.id, status, reason.text)
         self.station.hub.changed()
 

@@ -9,8 +9,10 @@ from cycler_unit.buses.local import LocalBuses
 from cycler_unit.buses.protocol import Buses
 from cycler_unit.config import Config
 from cycler_unit.devices import Devices
+from cycler_unit.guards import Stores
 from cycler_unit.spool import Spool
 from cycler_unit.stations import StationFolder
+from cycler_unit.zones import Zones
 
 
 @dataclass
@@ -31,3 +33,9 @@ class Hub:
     """Say whether a manager answered a heartbeat in the last so many seconds (rule 9)."""
     restart: Callable[[], None] = field(default=lambda: None)
     """Start the agent again, outputs off first."""
+    stores: Stores = field(default_factory=Stores)
+    """The voltages of regenerative stores that several stations share (rule 14)."""
+
+    def __post_init__(self) -> None:
+        self.zones = Zones(self)
+        """The zones with their interlocks; they begin and end with the stations in them (rule 18)."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cycler_unit.drivers.base import Identity, Measured, PowerDevice, Protections, Target
-from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DriverError
+from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DeviceRefused, DriverError
 from cycling.reading import SetPoint
 from wire.catalogue import Kind, Off
 
@@ -33,8 +33,10 @@ class OffResult:
 class Power:
     """One power device between its driver and the station's loop; used by one thread only."""
 
-    def __init__(self, device: PowerDevice, kind: Kind, serial_number: str) -> None:
+    def __init__(self, device: PowerDevice, kind: Kind, serial_number: str, quadrants: str = "both") -> None:
         self.device = device
+        self.quadrants = quadrants
+        """What the station declares (rule 14): charge, discharge or both."""
         self.kind = kind
         self.serial_number = serial_number
         self.off_rule = kind.off or DEFAULT_OFF
@@ -73,7 +75,12 @@ class Power:
         return self.device.read()
 
     def apply(self, target: Target) -> None:
-        """Send a set point that is not off; raises the errors of drivers."""
+        """Send a set point that is not off; raises the errors of drivers.
+
+        One outside the station's quadrants is refused before anything is sent (rule 14).
+        """
+        if self.quadrants != "both":
+            target = within(target, self.quadrants)
         self.last = words(target)
         self.output_on = True  # from here on it may be on, whatever is raised
         self.device.apply(target)
@@ -101,7 +108,7 @@ class Power:
             return OffResult(False, None, "the device still says that its output is on")
         while True:
             measured = self.device.read()
-            current_a = measured.current_a
+            current_a = self.flowing_a(measured)
             if current_a is not None and abs(current_a) < self.off_rule.i_off_a:
                 return OffResult(True, measured)
             if time.monotonic() > deadline_s:
@@ -110,6 +117,18 @@ class Power:
                     False, measured, f"{flows} still flows {self.off_rule.t_off_s:g} s after off"
                 )
             time.sleep(CONFIRM_S)
+
+    def flowing_a(self, measured: Measured) -> float | None:
+        """Return the current that must be gone for off to be measured off, in A."""
+        return measured.current_a
+
+    def devices(self) -> list[PowerDevice]:
+        """Return the devices of the current path."""
+        return [self.device]
+
+    def parts(self, measured: Measured) -> list[Measured | None]:
+        """Return what each device of the current path measured in this reading."""
+        return [measured]
 
     def protect(self, wanted: Protections) -> str | None:
         """Write the device's own protections; return what it did not take, None when all is right."""
@@ -159,6 +178,32 @@ def target(point: SetPoint) -> Target:
         charge_current_max_a=point.charge_current_max_a,
         discharge_current_max_a=point.discharge_current_max_a,
     )
+
+
+def direction(each: Target) -> str:
+    """Return where a target's current may flow: charge, discharge, or both (a held voltage)."""
+    wanted = each.current_a if each.mode == "cc" else each.power_w if each.mode == "cp" else None
+    if wanted:
+        return "charge" if wanted > 0.0 else "discharge"
+    if each.mode == "cr" and each.direction == "both":
+        return "discharge"
+    if each.mode in ("cc", "cp") and each.direction == "both":
+        # Nothing flows either way; the bound at hand says which device keeps it.
+        return "charge" if each.voltage_max_v is not None else "discharge"
+    return each.direction
+
+
+def within(target: Target, quadrants: str) -> Target:
+    """Return a target that stays in the station's quadrants; raise ``DeviceRefused`` for one that cannot."""
+    way = direction(target)
+    if way == "both":
+        if quadrants == "charge":
+            return replace(target, direction="charge", discharge_current_max_a=0.0)
+        return replace(target, direction="discharge", charge_current_max_a=0.0)
+    idle = not (target.current_a or target.power_w) and target.mode in ("cc", "cp")
+    if way != quadrants and not idle:
+        raise DeviceRefused(f"{words(target)} would {way}, and this station may only {quadrants}")
+    return target
 
 
 def words(each: Target) -> str:

@@ -91,10 +91,14 @@ class Composer:
             {name for _, _, name in self._bound} - {"voltage_v", "current_a", "power_w", "temperature_c"}
         )
 
-    def compose(self, measured: dict[str, Measured | None]) -> Taken:
-        """Return one reading; ``measured`` by device UUID, None for one that did not answer."""
+    def compose(self, measured: dict[str, Measured | None], main: Measured | None = None) -> Taken:
+        """Return one reading; ``measured`` by device UUID, None for one that did not answer.
+
+        ``main`` is what source and load measured together; without one it is the power device's own.
+        """
         now_s = time.monotonic()
-        main = measured[self._power]
+        own = self._power if main is None else None
+        main = main or measured[self._power]
         assert main is not None  # without the power device there is no reading at all
         named = {
             name: self._value(measured.get(device), device, measure, now_s)
@@ -109,7 +113,7 @@ class Composer:
             power_w=judge.clean("power_w", main.power_w, main.began_s, now_s),
             temperature_c=named.get("temperature_c"),
             extended={name: named[name] for name in self.extended_names},
-            others={key: each for key, each in measured.items() if each is not None and key != self._power},
+            others={key: each for key, each in measured.items() if each is not None and key != own},
         )
 
     def _value(self, measured: Measured | None, device: str, measure: str, now_s: float) -> float | None:

@@ -64,12 +64,13 @@ class Requests:
                 f"the experiment is for version {start.station_version} of the station,"
                 f" the unit has {station.kept.configure.version}"
             )
+        station.refuse_start(start.battery.battery)
         if station.unsafe is not None:
             raise Refusal(f"the station is not confirmed off: {station.unsafe}", 6)
         if station.latched:
             raise Refusal(f"the station is tripped and not acknowledged: {station.kept.latches[0].text}", 7)
         try:
-            agreed = contract.verify(start, self._wake.limits(), frozenset())
+            agreed = contract.verify(start, self._wake.limits(), station.outputs.names)
             self._wake.refuse_fault()
         except Refusal as refusal:
             if refusal.rule is not None:

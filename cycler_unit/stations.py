@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cycler_unit import disk
-from wire.messages import StationConfigure
+from wire.messages import StationBattery, StationConfigure
 
 logger = logging.getLogger("cycler_unit.stations")
 
@@ -27,6 +27,8 @@ class Kept(msgspec.Struct, kw_only=True):
 
     configure: StationConfigure
     latches: list[Latch] = []
+    battery: StationBattery | None = None
+    """What is loaded, watched also after a restart (safety.md rule 17)."""
 
 
 class StationFolder:

@@ -101,6 +101,8 @@ class Wake:
             accuracies_v=accuracies,
         )
         station.switch_off()
+        # At rest the battery must be seen: behind an open isolator there is nothing to check.
+        station.outputs.connect()
         station.soon()
 
     def cancel(self, why: str) -> None:

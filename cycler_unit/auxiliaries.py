@@ -1,0 +1,154 @@
+"""What a station does with its outputs and its isolator around the power device.
+
+A set point's outputs are asked for before its current flows; with an ``off`` set point after it. The
+isolator opens at zero current, and closes before the check at rest or the next current. On a trip the
+power device goes off first; only then outputs move.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from cycler_unit.drivers.errors import DeviceRefused, DriverError
+from cycling.reading import SetPoint
+
+if TYPE_CHECKING:
+    from cycler_unit.station import Station
+
+logger = logging.getLogger("cycler_unit.auxiliaries")
+
+# The dead-man output opens when it is not refreshed for 5 s (rule 3): three chances.
+REFRESH_S = 1.5
+# A stopping unit waits so long for its outputs.
+LEAVE_S = 2.0
+# After a refresh that was not confirmed for this long the current goes off before the output opens.
+UNREFRESHED_S = 4.0
+
+
+class Auxiliaries:
+    """One station's outputs and isolator; used by its thread only, ``shown`` and ``held`` by others."""
+
+    def __init__(self, station: Station) -> None:
+        self._station = station
+        self.outputs, self.isolator = station.parts.outputs, station.parts.isolator
+        self._dead_man = station.kept.configure.dead_man
+        self._refresh_due_s = 0.0
+
+    # --- what others see --------------------------------------------------------------------------
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the names that steps may set."""
+        return self.outputs.names
+
+    @property
+    def shown(self) -> dict[str, float]:
+        """Return what the outputs hold, as confirmed."""
+        return self.outputs.shown
+
+    # --- set points -------------------------------------------------------------------------------
+
+    def take(self, point: SetPoint) -> None:
+        """Do what a set point says of outputs and isolator; raises the errors of drivers.
+
+        Called before the power device is set, and for ``off`` after it was confirmed off.
+        """
+        if point.isolate:
+            self.isolate()
+        elif point.mode != "off":
+            self.connect()
+        self.outputs.apply(point.outputs)
+
+    def connect(self) -> None:
+        """Close the isolator, if there is one and it is not closed; raises ``DeviceRefused`` with why not."""
+        if self.isolator is None or self.isolator.is_open is False:
+            return
+        station = self._station
+        taken = station.read()
+        off = not station.power.output_on and station.unsafe is None and self._no_current()
+        why = self.isolator.close(taken, station.parts.cell_v(station.measured), off=off)
+        if why is not None:
+            raise DeviceRefused(f"the isolator stays open: {why}")
+        self._moved("closed")
+
+    def isolate(self) -> None:
+        """Open the isolator, if there is one; raises ``DeviceRefused`` with why not."""
+        if self.isolator is None:
+            raise DeviceRefused("the station has no isolator")
+        if self.isolator.is_open:
+            return
+        station = self._station
+        off = not station.power.output_on and station.unsafe is None and self._no_current()
+        why = self.isolator.open(station.taken, off=off)
+        if why is not None:
+            raise DeviceRefused(f"the isolator stays closed: {why}")
+        self._moved("open")
+
+    def _no_current(self) -> bool:
+        taken = self._station.taken
+        return (
+            taken is not None
+            and taken.current_a is not None
+            and abs(taken.current_a) < self._station.power.off_rule.i_off_a
+        )
+
+    def _moved(self, where: str) -> None:
+        station = self._station
+        station.event("device", f"the isolator is {where}", {"isolator": where}, station.conductor.experiment)
+
+    # --- every round ------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """See whether outputs hold what a step asked for; if not, the test is an error (rule 13)."""
+        why = self.outputs.look()
+        if why is None:
+            return
+        self.outputs.let_go()
+        self._station.fail("output", why)
+
+    def refresh_dead_man(self) -> None:
+        """Refresh the dead-man output from the control loop; raises ``DeviceRefused`` when it does not take it."""
+        if self._dead_man is None:
+            return
+        output, now_s = self.outputs.get(self._dead_man), time.monotonic()
+        asked = output.asked
+        if asked is None:
+            output.ask(1.0, strict=True)
+            self._refresh_due_s = now_s + REFRESH_S
+            return
+        if not output.fits() and now_s - asked.since_s > UNREFRESHED_S:
+            raise DeviceRefused(
+                f"the dead-man output {self._dead_man} is not refreshed: {output.instrument.why_not}"
+            )
+        if now_s >= self._refresh_due_s:
+            self._refresh_due_s = now_s + REFRESH_S
+            output.refresh()
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def ended(self, status: str) -> None:
+        """Bring the outputs where an end wants them; the power device has been switched off before."""
+        if status == "error":
+            self.outputs.trip()
+        else:
+            self.outputs.finish()
+
+    def let_go(self) -> None:
+        """Let a person set outputs by hand: no step asks for them now."""
+        self.outputs.let_go()
+
+    def leave(self) -> None:
+        """Bring outputs to their safe values before the unit ends, and give them a moment to get there."""
+        self.safe()
+        until_s = time.monotonic() + LEAVE_S
+        while time.monotonic() < until_s and not self.outputs.settled():
+            time.sleep(0.02)
+
+    def safe(self) -> None:
+        """Bring outputs to their safe values; never raises."""
+        try:
+            self.outputs.safe()
+        except DriverError as error:
+            logger.error("event=output_not_safe station=%s reason='%s'", self._station.id, error)

@@ -1,0 +1,468 @@
+"""Safety rule 20: a person controls a station by hand, under a lease and inside an envelope.
+
+The lease names what is connected: the loaded battery (its envelope), or nothing or another object with
+typed voltage, current and duration. Each reading is judged as in a test. A lease that is not renewed for
+10 s, or whose time is over, falls back to off. Everything is an event with the person.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cycler_unit import contract
+from cycler_unit.contract import Refusal
+from cycler_unit.drivers.base import Target
+from cycler_unit.drivers.errors import DeviceLost, DriverError
+from cycler_unit.instruments import Instrument, Write
+from cycler_unit.mail import Ask, Reply
+from cycler_unit.readings import Taken
+from cycling import envelope, judge
+from cycling.contract import Envelope, EnvelopeError, Limit, Resolution
+from cycling.limits import find
+from cycling.reading import EndReason
+from wire.catalogue import KindControl
+from wire.messages import LEASE_S, DeviceLease, DeviceOff, DeviceSet, ExperimentStop
+
+if TYPE_CHECKING:
+    from cycler_unit.station import Station
+
+logger = logging.getLogger("cycler_unit.by_hand")
+
+# Nobody stands beside an improvised set-up for longer than a working day.
+LONGEST_S = 8 * 3600.0
+SETTINGS = frozenset({"mode", "current_a", "voltage_v", "power_w"})
+MODES = ("off", "cc", "cv", "cp")
+
+
+@dataclass
+class Lease:
+    """Who holds the station, until when, and what may flow."""
+
+    id: str
+    person: str
+    limits: Envelope
+    connected: str
+    until_s: float
+    ends_s: float
+    """When the typed duration is over; infinite for a loaded battery."""
+    judge: judge.Watch
+    began_s: float
+    target: Target | None = None
+
+
+@dataclass
+class Waiting:
+    """Controls that are being written, and whom to tell."""
+
+    writes: list[Write]
+    reply: Reply
+    instrument: Instrument
+
+
+class ByHand:
+    """Manual control of one station; used by its thread only, ``lease`` is read by others."""
+
+    def __init__(self, station: Station) -> None:
+        self._station = station
+        self.lease: Lease | None = None
+        self._waiting: list[Waiting] = []
+
+    @property
+    def on(self) -> bool:
+        """Say whether current may flow by hand."""
+        return self.lease is not None and self.lease.target is not None
+
+    @property
+    def shown(self) -> str | None:
+        """Return the lease that holds the station, for the heartbeat."""
+        lease = self.lease
+        return lease.id if lease is not None else None
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def ask_lease(self, args: DeviceLease, reply: Reply) -> None:
+        """Take, renew or give back the lease; raises :class:`Refusal`."""
+        held = self.lease
+        if held is not None and held.id == args.lease:
+            if args.release:
+                self.end(f"given back by {held.person}")
+                reply("done", {"released": True}, None)
+                return
+            held.until_s = time.monotonic() + LEASE_S
+            reply("done", {"lease": held.id, "until_s": LEASE_S}, None)
+            return
+        if args.release:
+            reply("done", {"released": True, "note": "it was not held"}, None)
+            return
+        self._refuse(held)
+        self.lease = self._make(args)
+        self._say(f"{args.person} takes the station by hand: {self.lease.connected}", args.person)
+        self._station.soon()
+        reply("done", {"lease": args.lease, "until_s": LEASE_S}, None)
+
+    def _refuse(self, held: Lease | None) -> None:
+        station = self._station
+        if held is not None:
+            raise Refusal(f"{held.person} holds the station by hand")
+        if station.conductor.experiment is not None:
+            raise Refusal("an experiment runs on the station; manual control waits for its end", 20)
+        if station.unsafe is not None:
+            raise Refusal(f"the station is not confirmed off: {station.unsafe}", 6)
+        if station.latched:
+            raise Refusal(f"the station is tripped and not acknowledged: {station.kept.latches[0].text}", 7)
+        if station.zone_open is not None:
+            raise Refusal(station.zone_open, 18)
+
+    def _make(self, args: DeviceLease) -> Lease:
+        now_s = time.monotonic()
+        if args.connected == "battery":
+            limits, connected, ends_s = (
+                self._of_battery(args),
+                f"battery {self._station.watch.name}",
+                float("inf"),
+            )
+        else:
+            limits, connected, ends_s = self._typed(args)
+            ends_s += now_s
+        watch = judge.Watch(limits)
+        return Lease(args.lease, args.person, limits, connected, now_s + LEASE_S, ends_s, watch, now_s)
+
+    def _of_battery(self, args: DeviceLease) -> Envelope:
+        loaded = self._station.watch.id
+        if loaded is None:
+            raise Refusal("no battery is loaded in the station: say what is connected, with its limits", 20)
+        if args.battery not in (None, loaded):
+            raise Refusal("another battery is loaded in the station", 12)
+        if envelope.sha256(args.envelope) != args.envelope_sha256:
+            raise Refusal("the envelope is not the one that was agreed: its SHA-256 differs", 2)
+        try:
+            limits = envelope.parse(args.envelope)
+        except EnvelopeError as error:
+            raise Refusal(str(error), 2) from None
+        if wider := envelope.wider_than(limits, self._station.conductor.wake.limits()):
+            raise Refusal(f"the envelope is wider than this unit's devices: {'; '.join(wider)}", 2)
+        return limits
+
+    def _typed(self, args: DeviceLease) -> tuple[Envelope, str, float]:
+        """Return the envelope of typed limits, what is connected, and the duration in s."""
+        if self._station.watch.id is not None:
+            raise Refusal(
+                f"battery {self._station.watch.name} is loaded in the station: control it as that battery", 20
+            )
+        named = {
+            "voltage_min_v": args.voltage_min_v,
+            "voltage_max_v": args.voltage_max_v,
+            "current_min_a": args.current_min_a,
+            "current_max_a": args.current_max_a,
+        }
+        missing = [name for name, value in named.items() if value is None]
+        if missing or args.duration_s is None:
+            missing += ["duration_s"] if args.duration_s is None else []
+            raise Refusal(f"type {', '.join(missing)}: device limits alone never suffice", 20)
+        if not 0.0 < args.duration_s <= LONGEST_S:
+            raise Refusal(f"duration_s must be above 0 and at most {LONGEST_S:g} s", 20)
+        limits = self._envelope({name: float(value) for name, value in named.items() if value is not None})
+        words = f"something with {args.voltage_min_v:g} to {args.voltage_max_v:g} V"
+        return limits, words, args.duration_s
+
+    def _envelope(self, typed: dict[str, float]) -> Envelope:
+        """Return typed limits as an envelope with its trips; raises :class:`Refusal` outside the devices'."""
+        if typed["voltage_max_v"] <= typed["voltage_min_v"]:
+            raise Refusal("voltage_max_v must be above voltage_min_v", 20)
+        if typed["current_min_a"] > 0.0 or typed["current_max_a"] < 0.0:
+            raise Refusal("current_min_a must be at most 0 A and current_max_a at least 0 A", 20)
+        devices = self._station.conductor.wake.limits()
+        margin = envelope.margins(1, devices)
+        power = self._station.power.kind
+        typed |= {f"power_{s}_w": v for s, v in (("min", power.power_min_w), ("max", power.power_max_w)) if v is not None}  # fmt: skip
+        limits = [
+            Limit(
+                quantity=quantity,
+                side="max" if side == "max" else "min",
+                operating=typed[name],
+                trip=round(typed[name] + (margin[quantity] if side == "max" else -margin[quantity]), 9),
+                source=f"typed {name}",
+            )
+            for quantity, unit in (("voltage_v", "v"), ("current_a", "a"), ("power_w", "w"))
+            for side in ("min", "max")
+            if (name := f"{quantity.rsplit('_', 1)[0]}_{side}_{unit}") in typed
+        ]
+        first = devices[0]
+        step = Resolution(voltage_v=first.voltage_resolution_v, current_a=first.current_resolution_a)
+        found = Envelope(limits=tuple(limits), resolution=step)
+        if wider := envelope.wider_than(found, devices):
+            raise Refusal(f"these limits are wider than the station's devices: {'; '.join(wider)}", 20)
+        return found
+
+    def ask_set(self, args: DeviceSet, reply: Reply) -> None:
+        """Set the power device or an auxiliary one by hand; raises :class:`Refusal`."""
+        lease = self._leased(args.lease)
+        lease.until_s = time.monotonic() + LEASE_S
+        if args.device in self._station.parts.instruments:
+            self._write(lease, args, reply)
+            return
+        if args.device not in {place.device.device for place in self._station.parts.places}:
+            raise Refusal("the station does not have that device")
+        point = self._target(lease, args.values)
+        self._say(f"{lease.person} sets {_words(args.values)}", lease.person)
+        if point is None:
+            self._off()
+        else:
+            self._switch_on(lease, point)
+        if self._station.unsafe is not None:
+            reply("failed", None, f"not confirmed off: {self._station.unsafe}")
+            return
+        if self.lease is not lease:
+            latches = self._station.kept.latches
+            reply("failed", None, latches[-1].text if latches else "manual control has ended")
+            return
+        reply("done", {"output_on": self._station.power.output_on, "set": self._station.power.last}, None)
+
+    def _write(self, lease: Lease, args: DeviceSet, reply: Reply) -> None:
+        """Set controls of an auxiliary device; answered when the device holds them."""
+        station, instrument = self._station, self._station.parts.instruments[args.device]
+        controls = {each.name: each for each in instrument.kind.controls}
+        wanted: dict[str, float] = {}
+        for name, value in args.values.items():
+            control = controls.get(name)
+            if control is None:
+                raise Refusal(f"unknown setting {name}; allowed are {', '.join(controls) or 'none'}")
+            if isinstance(value, str) or not _inside(control, value):
+                raise Refusal(f"{control.label} cannot be {value}; allowed are {_range(control)}", 20)
+            wanted[name] = float(value)
+        isolator = station.parts.isolator
+        if isolator is not None and isolator.instrument is instrument and isolator.control in wanted:
+            try:
+                (station.outputs.connect if wanted.pop(isolator.control) else station.outputs.isolate)()
+            except DriverError as error:
+                raise Refusal(str(error), 17) from None
+        self._say(f"{lease.person} sets {_words(args.values)}", lease.person)
+        station.outputs.let_go()
+        order = sorted(wanted, key=lambda name: controls[name].order)
+        self._waiting.append(
+            Waiting([instrument.write(name, wanted[name]) for name in order], reply, instrument)
+        )
+
+    def _answer(self) -> None:
+        for each in [each for each in self._waiting if all(write.done.is_set() for write in each.writes)]:
+            self._waiting.remove(each)
+            errors = [write.error for write in each.writes if write.error]
+            each.reply(
+                "failed" if errors else "done",
+                {"held": dict(each.instrument.held)},
+                "; ".join(errors) or None,
+            )
+
+    def _leased(self, lease: str) -> Lease:
+        if self.lease is None or self.lease.id != lease:
+            raise Refusal("this lease does not hold the station (any more); take it again", 20)
+        return self.lease
+
+    def _target(self, lease: Lease, values: dict[str, float | str]) -> Target | None:
+        """Return what the values ask for, None for off; raises :class:`Refusal` outside the envelope."""
+        if unknown := sorted(set(values) - SETTINGS):
+            raise Refusal(f"unknown settings {', '.join(unknown)}; allowed are {', '.join(sorted(SETTINGS))}")
+        mode = values.get("mode", "off")
+        if mode not in MODES:
+            raise Refusal(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+        if mode == "off":
+            return None
+        bounds = Bounds(lease.limits)
+        try:
+            return bounds.target(str(mode), {k: float(v) for k, v in values.items() if k != "mode"})
+        except ValueError as error:
+            raise Refusal(str(error), 20) from None
+
+    def ask_off(self, args: DeviceOff, reply: Reply) -> None:
+        """Switch everything of the station off (Down), whoever holds it."""
+        station, who = self._station, args.person or "a person"
+        run = station.conductor.run
+        if run is not None:
+            stop = ExperimentStop(experiment=run.id, how="now", reason=f"Down by {who}", person=args.person)
+            station.conductor.serve(Ask("stop", stop, lambda *_: None, urgent=True))
+        if station.power.is_open:
+            station.switch_off()
+        station.outputs.safe()
+        self.end(f"Down by {who}", outputs=False)
+        unsafe = station.unsafe
+        result: dict[str, Any] = {"off": unsafe is None, "held": station.outputs.shown}
+        if run is not None:
+            result["stopped"] = run.id
+        reply("failed" if unsafe else "done", result, unsafe)
+
+    # --- the output -------------------------------------------------------------------------------
+
+    def _switch_on(self, lease: Lease, target: Target) -> None:
+        """Set the device: protections first, and only on something whose voltage is inside the envelope."""
+        station = self._station
+        first = not station.power.output_on
+        try:
+            if first:
+                self._check_before(lease)
+            station.outputs.connect()
+            station.power.apply(target)
+            lease.target = target
+        except DeviceLost as error:
+            station.lose(str(error))
+            return
+        except DriverError as error:
+            station.fail("device_error", str(error))
+            return
+        station.soon()
+
+    def _check_before(self, lease: Lease) -> None:
+        station = self._station
+        station.outputs.connect()
+        taken = station.read()
+        if taken.voltage_v is None:
+            raise Refusal("the device gives no voltage", 5)
+        for limit in lease.limits.limits:
+            if limit.quantity == "voltage_v" and lease.connected.startswith("battery"):
+                outside = (
+                    taken.voltage_v > limit.trip if limit.side == "max" else taken.voltage_v < limit.trip
+                )
+                if outside:
+                    raise Refusal(
+                        f"the voltage at rest is {taken.voltage_v:.3f} V, beyond the {limit.side} of {limit.trip:g} V",
+                        4,
+                    )
+        if fault := station.power.device.fault():
+            raise Refusal(f"the device reports an error: {fault}", 13)
+        differs = station.power.protect(contract.protections(lease.limits))
+        if differs is not None:
+            raise Refusal(f"the device does not take its protections: {differs}", 3)
+
+    def _off(self) -> None:
+        if self.lease is not None:
+            self.lease.target = None
+        self._station.switch_off()
+
+    # --- every round ------------------------------------------------------------------------------
+
+    def take(self, taken: Taken) -> None:
+        """Judge a reading and the lease's time; off first, then everything else."""
+        self._answer()
+        lease = self.lease
+        if lease is None:
+            return
+        reading = taken.reading(taken.taken_s - lease.began_s, self._station.power.output_on)
+        if lease.target is not None:
+            reason = lease.judge.judge(reading)
+            if reason is not None:
+                self._trip(lease, reason)
+                return
+        now_s = time.monotonic()
+        if now_s > lease.until_s:
+            self.end(f"the lease of {lease.person} was not renewed for {LEASE_S:g} s")
+        elif now_s > lease.ends_s:
+            self.end(f"the time that {lease.person} asked for is over")
+
+    def _trip(self, lease: Lease, reason: EndReason) -> None:
+        self._station.trip(
+            reason.code, reason.text, quantity=reason.quantity, limit=reason.limit, measured=reason.measured
+        )
+
+    def stopped(self, why: str) -> bool:
+        """Give the lease up after a trip or an error, the output is off already; False when nobody held it."""
+        lease, self.lease = self.lease, None
+        if lease is None:
+            return False
+        self._say(f"manual control by {lease.person} ended: {why}", lease.person)
+        return True
+
+    def end(self, why: str, *, outputs: bool = True) -> None:
+        """End the lease: output off, outputs safe."""
+        if self.lease is None:
+            return
+        if self._station.power.is_open and (self.lease.target is not None or self._station.power.output_on):
+            self._station.switch_off()
+        if outputs:
+            self._station.outputs.safe()
+        self.stopped(why)
+        self._station.hub.changed()
+
+    def _say(self, text: str, person: str) -> None:
+        logger.info("event=by_hand station=%s text='%s'", self._station.id, text)
+        self._station.event(
+            "note", text, {"manual": True, "person": person, "battery": self._station.watch.id}
+        )
+
+
+class Bounds:
+    """What an envelope lets a person set."""
+
+    def __init__(self, limits: Envelope) -> None:
+        def operating(quantity: str, side: str) -> float | None:
+            limit = find(limits, quantity, "max" if side == "max" else "min")
+            return None if limit is None else limit.operating
+
+        self.v_min, self.v_max = operating("voltage_v", "min"), operating("voltage_v", "max")
+        self.i_min, self.i_max = operating("current_a", "min") or 0.0, operating("current_a", "max") or 0.0
+        self.p_min, self.p_max = operating("power_w", "min"), operating("power_w", "max")
+
+    def target(self, mode: str, values: dict[str, float]) -> Target:
+        """Return the target; raises ``ValueError`` naming the setting and what is allowed."""
+        charge_a, discharge_a = max(self.i_max, 0.0), max(-self.i_min, 0.0)
+        if mode == "cc":
+            current_a = self._value(values, "current_a", "A", self.i_min, self.i_max)
+            return self._made(mode, current_a, current_a=current_a, charge=max(current_a, 0.0), discharge=max(-current_a, 0.0))  # fmt: skip
+        if mode == "cp":
+            power_w = self._value(values, "power_w", "W", self.p_min, self.p_max)
+            return self._made(mode, power_w, power_w=power_w, charge=charge_a if power_w > 0 else 0.0, discharge=discharge_a if power_w < 0 else 0.0)  # fmt: skip
+        voltage_v = self._value(values, "voltage_v", "V", self.v_min, self.v_max)
+        if "current_a" in values:
+            most_a = abs(self._value(values, "current_a", "A", self.i_min, self.i_max))
+            charge_a, discharge_a = min(charge_a, most_a), min(discharge_a, most_a)
+        return self._made(mode, 0.0, voltage_v=voltage_v, charge=charge_a, discharge=discharge_a)
+
+    @staticmethod
+    def _value(
+        values: dict[str, float], name: str, unit: str, low: float | None, high: float | None
+    ) -> float:
+        if name not in values:
+            raise ValueError(f"{name} is missing")
+        value = values[name]
+        if not (low is None or value >= low) or not (high is None or value <= high):
+            raise ValueError(f"{name} {value:g} {unit} lies outside {low} to {high} {unit}")
+        return value
+
+    def _made(
+        self,
+        mode: str,
+        sign: float,
+        *,
+        charge: float,
+        discharge: float,
+        current_a: float | None = None,
+        voltage_v: float | None = None,
+        power_w: float | None = None,
+    ) -> Target:
+        return Target(
+            mode=mode,  # type: ignore[arg-type]
+            direction="charge" if sign > 0 else "discharge" if sign < 0 else "both",
+            current_a=current_a,
+            voltage_v=voltage_v,
+            power_w=power_w,
+            voltage_max_v=self.v_max,
+            voltage_min_v=self.v_min,
+            charge_current_max_a=charge,
+            discharge_current_max_a=discharge,
+        )
+
+
+def _inside(control: KindControl, value: float) -> bool:
+    low, high = (0.0, 1.0) if control.switch else (control.minimum, control.maximum)
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _range(control: KindControl) -> str:
+    return "0 and 1" if control.switch else f"{control.minimum} to {control.maximum} {control.unit}".strip()
+
+
+def _words(values: dict[str, float | str]) -> str:
+    return ", ".join(
+        f"{name} {value if isinstance(value, str) else f'{value:g}'}" for name, value in values.items()
+    )

@@ -1,0 +1,88 @@
+"""The isolator: it switches at zero current only, and closes only below a voltage difference (rule 17).
+
+``closed`` is 1 and ``open`` 0 of a switch; opening is its safe state.
+"""
+
+from __future__ import annotations
+
+from cycler_unit.instruments import Instrument
+from cycler_unit.readings import Taken
+from wire.messages import StationConfigure
+
+OPEN, CLOSED = 0.0, 1.0
+# A relay has moved and been read back by then.
+MOVED_S = 5.0
+# Across an open isolator; more would push current into the device's capacitors on closing.
+DIFFERENCE_V = 0.5
+
+
+class Isolator:
+    """A switch between device and cell; used by its station's thread only."""
+
+    def __init__(self, instrument: Instrument, control: str, *, difference_v: float = DIFFERENCE_V) -> None:
+        self.instrument, self.control = instrument, control
+        self.difference_v = difference_v
+        self.opened_at_v: float | None = None
+        """The cell's voltage when it was opened."""
+
+    @property
+    def is_open(self) -> bool | None:
+        """Say whether it is open, as read back; None while unknown."""
+        held = self.instrument.held.get(self.control)
+        return None if held is None else held == OPEN
+
+    def open(self, taken: Taken | None, *, off: bool, force: bool = False) -> str | None:
+        """Open it; return why not. ``off``: the output is confirmed off.
+
+        ``force`` is for an output that does not go off: then the isolator is the last switch (rule 6).
+        """
+        if self.is_open:
+            return None
+        if not (off or force):
+            return "the output is on: an isolator opens at zero current only"
+        if taken is not None:
+            self.opened_at_v = taken.voltage_v
+        return self._move(OPEN)
+
+    def close(self, taken: Taken, cell_v: float | None, *, off: bool) -> str | None:
+        """Close it; return why not. ``cell_v``: the cell's voltage by a device that sees it always."""
+        if self.is_open is False:
+            return None
+        if not off:
+            return "the output is on: an isolator closes at zero current only"
+        cell_v = cell_v if cell_v is not None else self.opened_at_v
+        if cell_v is not None:
+            if taken.voltage_v is None:
+                return "the device's voltage is missing, so the difference across the isolator is unknown"
+            across_v = abs(taken.voltage_v - cell_v)
+            if across_v > self.difference_v:
+                return (
+                    f"{across_v:.3f} V lie across the isolator ({taken.voltage_v:.3f} V and {cell_v:.3f} V);"
+                    f" it closes below {self.difference_v:g} V"
+                )
+        return self._move(CLOSED)
+
+    def _move(self, value: float) -> str | None:
+        """Write and wait until it is read back: the output is off, nothing else is to be done."""
+        asked = self.instrument.write(self.control, value)
+        if not asked.done.wait(MOVED_S):
+            return f"the isolator does not answer: {self.instrument.why_not or 'too slow'}"
+        if asked.error is not None:
+            return f"the isolator did not move: {asked.error}"
+        return None if asked.held == value else f"the isolator says {asked.held}, not {value:g}"
+
+
+def of(configure: StationConfigure, instruments: dict[str, Instrument]) -> Isolator | None:
+    """Return the station's isolator: an output of the device with that role, or its first switch."""
+    device = next((each for each in configure.devices if each.role == "isolator"), None)
+    if device is None:
+        return None
+    instrument = instruments[device.device]
+    named = [each.control for each in configure.outputs if each.device == device.device]
+    switches = [each.name for each in instrument.kind.controls if each.switch]
+    control = next(iter([*named, *switches]), None)
+    if control is None:
+        raise ValueError(f"{device.name or device.model} has the role isolator and no switch")
+    return Isolator(
+        instrument, control, difference_v=float(configure.limits.get("isolator_max_v", DIFFERENCE_V))
+    )

@@ -1,0 +1,69 @@
+"""Alarms and latches of a station: latched on its disk first, then told (safety.md rules 5, 7 and 19)."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Literal
+
+from cycler_unit.clock import iso
+from cycler_unit.spool import Entry
+from cycler_unit.stations import Latch
+
+if TYPE_CHECKING:
+    from cycler_unit.station import Station
+
+logger = logging.getLogger("cycler_unit.station")
+
+AlarmClass = Literal["unsafe", "trip", "error", "hold"]
+
+
+def alarm(
+    station: Station, code: str, text: str, grade: AlarmClass, experiment: str | None = None, **detail: Any
+) -> str:
+    """Latch a station on its disk, then raise an alarm; returns the alarm's UUID."""
+    latch = Latch(alarm=str(uuid.uuid4()), code=code, text=text, at=iso(time.time()))
+    station.kept.latches.append(latch)
+    save(station)
+    detail = {"id": latch.alarm, "code": code, "class": grade, "station": station.id, **detail}
+    if experiment is not None:
+        detail["experiment"] = experiment
+    logger.error("event=alarm station=%s experiment=%s code=%s text='%s'", station.id, experiment, code, text)
+    event(station, "alarm", text, detail, experiment)
+    station.black_box.ask(text, alarm=latch.alarm, experiment=experiment)
+    station.hub.zones.alarm_raised()
+    return latch.alarm
+
+
+def release(station: Station, alarm: str) -> bool:
+    """Release the latch of ``alarm``; False when it was not latched."""
+    left = [each for each in station.kept.latches if each.alarm != alarm]
+    released = len(left) < len(station.kept.latches)
+    station.kept.latches = left
+    save(station)
+    return released
+
+
+def save(station: Station) -> None:
+    """Keep a station on its disk."""
+    try:
+        station.hub.folder.save(station.kept)
+    except OSError as error:
+        # The latch in memory holds; a restart finds the test unfinished and holds it too.
+        logger.error("event=station_not_saved station=%s reason='%s'", station.id, error)
+
+
+def event(
+    station: Station,
+    kind: str,
+    text: str,
+    detail: dict[str, Any] | None = None,
+    experiment: str | None = None,
+) -> None:
+    """Put an event into the spool, at once."""
+    found = {
+        "at": iso(time.time()), "kind": kind, "text": text, "station": station.id, "experiment": experiment,
+        "detail": detail or {},
+    }  # fmt: skip
+    station.hub.spool.put(Entry(experiment=experiment, events=[found]), force=True)

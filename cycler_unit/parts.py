@@ -1,0 +1,176 @@
+"""What a station is made of: its power device (or source and load), the other devices, what is composed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from cycler_unit import catalogue, isolator, outputs
+from cycler_unit.channel import ChannelPower, halves
+from cycler_unit.drivers.base import Device, Identity, Measured, PowerDevice
+from cycler_unit.drivers.errors import DriverError
+from cycler_unit.hub import Hub
+from cycler_unit.instruments import Instrument
+from cycler_unit.power import Power
+from cycler_unit.readings import Composer, Taken
+from wire.catalogue import Kind
+from wire.messages import StationConfigure, StationDevice
+
+logger = logging.getLogger("cycler_unit.parts")
+
+
+class BadStation(Exception):
+    """A station cannot be built from its configuration; the text says why."""
+
+
+@dataclass
+class Place:
+    """Where a device of the current path is now."""
+
+    device: StationDevice
+    kind: Kind
+    link: dict[str, Any]
+
+
+class Parts:
+    """A station's devices. Raises :class:`BadStation`; nothing is opened here."""
+
+    def __init__(self, configure: StationConfigure, hub: Hub, period_s: float) -> None:
+        self.configure, self._hub = configure, hub
+        self.kinds = {each.device: _kind(each) for each in configure.devices}
+        self._path = self._current_path()
+        self.power_device = self._main()
+        self.places: list[Place] = []
+        self.power = self.make_power()
+        self.instruments = {
+            each.device: self._instrument(each, period_s)
+            for each in configure.devices
+            if each not in self._path
+        }
+        self.composer = Composer(configure, self._path[-1].device, self.kinds, period_s)
+        if said := outputs.problems(configure):
+            raise BadStation("; ".join(said))
+        try:
+            self.outputs = outputs.Outputs(configure, self.instruments)
+            self.isolator = isolator.of(configure, self.instruments)
+        except ValueError as error:
+            raise BadStation(str(error)) from None
+        if configure.dead_man is not None and configure.dead_man not in self.outputs.names:
+            raise BadStation(f"the dead-man output {configure.dead_man!r} is no output of the station")
+
+    # --- the current path -------------------------------------------------------------------------
+
+    def _current_path(self) -> list[StationDevice]:
+        """Return the one power device, or source and load in this order."""
+        power = [each for each in self.configure.devices if each.role == "power"]
+        if len(power) == 1:
+            return power
+        order = halves([self.kinds[each.device] for each in power])
+        if order is None:
+            labels = ", ".join(self.kinds[each.device].label for each in power) or "none"
+            raise BadStation(
+                f"a station needs one power device, or one source and one load; this one has {labels}"
+            )
+        return [power[i] for i in order]
+
+    def _main(self) -> StationDevice:
+        """Return the device whose voltage counts at rest; its name says what all of them are."""
+        last = self._path[-1]
+        if len(self._path) == 1:
+            return last
+        return msgspec.structs.replace(last, name=" + ".join(each.name or each.device for each in self._path))
+
+    def make_power(self) -> Power:
+        """Return the power device at the place where it was seen last, not opened."""
+        self.places = [
+            Place(each, self.kinds[each.device], self._hub.devices.link_of(each)) for each in self._path
+        ]
+        made = [
+            Power(self._power_device(place), place.kind, place.device.serial_number, self.configure.quadrants)
+            for place in self.places
+        ]
+        return made[0] if len(made) == 1 else ChannelPower(made[0], made[1], self.configure.quadrants)
+
+    def _power_device(self, place: Place) -> PowerDevice:
+        device = self._device(place.device, place.kind, place.link)
+        # A device of another process is none of our classes, but can do what one can.
+        if not hasattr(device, "apply"):
+            raise BadStation(f"{place.kind.label} cannot drive a cell: its role cannot be power")
+        return device  # type: ignore[return-value]
+
+    def moved(self) -> bool:
+        """Say whether a device of the current path turned up elsewhere: a serial port's name changed."""
+        return any(self._hub.devices.link_of(place.device) != place.link for place in self.places)
+
+    def hold(self) -> None:
+        """Keep scans and idle readings off all links of this station."""
+        for link in self.links():
+            self._hub.devices.hold(link)
+
+    def release(self) -> None:
+        """Give the links back."""
+        for link in self.links():
+            self._hub.devices.release(link)
+
+    def links(self) -> list[dict[str, Any]]:
+        """Return the links of all devices of this station."""
+        return [place.link for place in self.places] + [each.link for each in self.instruments.values()]
+
+    # --- the others -------------------------------------------------------------------------------
+
+    def _instrument(self, each: StationDevice, period_s: float) -> Instrument:
+        kind, link = self.kinds[each.device], self._hub.devices.link_of(each)
+
+        def found(identity: Identity) -> None:
+            self._hub.devices.seen(link, kind, identity)
+            self._hub.devices_changed()
+
+        def missed(why: str) -> None:
+            self._hub.devices.missed(link, why)
+            self._hub.devices_changed()
+
+        return Instrument(
+            self._device(each, kind, link),
+            kind,
+            link=link,
+            period_s=period_s,
+            serial_number=each.serial_number,
+            found=found,
+            missed=missed,
+        )
+
+    def _device(self, each: StationDevice, kind: Kind, link: dict[str, Any]) -> Device:
+        try:
+            return self._hub.buses.device(kind, link, each.name)
+        except DriverError as error:
+            raise BadStation(str(error)) from None
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def read(self, power: Power) -> tuple[Taken, dict[str, Measured | None]]:
+        """Read the power device now and take the others' newest; raises the errors of drivers."""
+        main = power.read()
+        measured: dict[str, Measured | None] = {
+            place.device.device: part for place, part in zip(self.places, power.parts(main), strict=True)
+        }
+        measured |= {key: each.latest for key, each in self.instruments.items()}
+        together = main if len(self.places) > 1 else None
+        return self.composer.compose(measured, together), measured
+
+    def cell_v(self, measured: dict[str, Measured | None]) -> float | None:
+        """Return the cell's voltage as a meter or BMS sees it, also behind an open isolator."""
+        for key, each in self.instruments.items():
+            found = measured.get(key)
+            if each.kind.role in ("meter", "bms") and found is not None and found.voltage_v is not None:
+                return found.voltage_v
+        return None
+
+
+def _kind(device: StationDevice) -> Kind:
+    try:
+        return catalogue.get(device.model)
+    except KeyError as error:
+        raise BadStation(str(error.args[0])) from None
