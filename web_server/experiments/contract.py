@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from cycling import check, envelope
 from cycling.envelope import BatteryLimits, DeviceLimits, Envelope, EnvelopeError, StationLimits
-from cycling.numbering import number
-from cycling.steps import Capacity, Profile, WaitFor
+from cycling.steps import Capacity, Profile
 from web_server.cells.models import Battery
 from web_server.experiments import hazards
 from web_server.experiments.models import Experiment
@@ -71,7 +70,7 @@ def draw_up(
     devices = composition.limits_of_devices(station) if station else [_ANY_DEVICE]
     own = composition.limits_of_station(station) if station else None
     if battery is None and station is None:
-        return _checked(profile, None, capacity, initial_soc_percent, own, problems, long_delays)
+        return _checked(profile, None, capacity, initial_soc_percent, problems, long_delays)
     limits = battery_limits(battery) if battery else _as_wide_as(devices)
     try:
         made = envelope.compute(limits, devices, own or _any_station(profile), profile.safety)
@@ -80,7 +79,8 @@ def draw_up(
         return Contract(errors=problems, capacity_ah=capacity)
     if battery is None and capacity is None and _needs_capacity(profile):
         made = None
-    contract = _checked(profile, made, capacity, initial_soc_percent, own, problems, long_delays)
+    known = _Known(own, devices, limits if battery else None)
+    contract = _checked(profile, made, capacity, initial_soc_percent, problems, long_delays, known)
     if battery is None or own is None:
         return contract
     assert station is not None
@@ -88,23 +88,8 @@ def draw_up(
     blind += hazards.warnings(limits, station, temperature_waiver)
     held = hazards.problems(battery, limits, station, temperature_waiver)
     return msgspec.structs.replace(
-        contract, errors=contract.errors + held + _not_yet(profile), warnings=contract.warnings + blind
+        contract, errors=contract.errors + held, warnings=contract.warnings + blind
     )
-
-
-def _not_yet(profile: Profile) -> list[dict[str, Any]]:
-    """Return what a station may have and a profile may ask for, but no unit can do: it would refuse."""
-    text = "Units cannot set outputs yet (pump, relay, chamber): take {} out."
-    return [
-        as_error(
-            check.Problem(step=here.number, label=here.step.label, field=name, message=text.format(name))
-        )
-        for here in number(profile)
-        for name in ("outputs", "temperature_c")
-        # A wait only compares its temperature; 0 °C is one too.
-        if getattr(here.step, name) not in (None, {})
-        if name == "outputs" or not isinstance(here.step, WaitFor)
-    ]
 
 
 def _unwatched(name: str) -> dict[str, Any]:
@@ -142,24 +127,33 @@ def _as_wide_as(devices: Sequence[DeviceLimits]) -> BatteryLimits:
     )
 
 
+class _Known(NamedTuple):
+    """Where the profile shall run, as far as it is chosen."""
+
+    station: StationLimits | None = None
+    devices: Sequence[DeviceLimits] | None = None
+    battery: BatteryLimits | None = None
+
+
 def _checked(
     profile: Profile,
     made: Envelope | None,
     capacity: float | None,
     initial_soc_percent: float | None,
-    station: StationLimits | None,
     problems: list[dict[str, Any]],
     long_delays: bool,
+    known: _Known | None = None,
 ) -> Contract:
+    known = known or _Known()
     found = check.check(
         profile,
         made,
         capacity,
         initial_soc_percent=initial_soc_percent,
-        measures=None if station is None else list(station.measures),
-        outputs=None if station is None else list(station.outputs),
-        isolator=None if station is None else station.isolator,
         long_delays=long_delays,
+        station=known.station,
+        devices=known.devices,
+        battery=known.battery,
     )
     text = envelope.canonical(made) if made else ""
     return Contract(
