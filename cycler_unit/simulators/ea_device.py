@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,117 +11,27 @@ from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.device import Asked, Clock, Refused
 from cycler_unit.simulators.ea import EaSupply, TwoOutputs
 from cycler_unit.simulators.links import ports
-from cycler_unit.simulators.text import TextDevice
-
-# A drift slow enough to pass several control periods on its way over a limit.
-DRIFT_V_S = 0.05
+from cycler_unit.simulators.power import PowerTextDevice
 
 
-class EaDevice(TextDevice):
-    """One simulated supply with its ports; ``circuit`` is its own or shared with others."""
+class EaDevice(PowerTextDevice):
+    """One simulated EA supply or load."""
+
+    instrument: EaSupply
 
     def __init__(self, spec: SupplySpec, host: str, seed: int, clock: Clock, circuit: Circuit | None) -> None:
         if circuit is None:
             cell = spec.cell.build() if spec.cell else None
             circuit = Circuit(cell, clock=clock, name=spec.name, spec=spec.cell, speed=spec.speed)
-        self.instrument = EaSupply(spec, seed=seed, clock=clock, circuit=circuit)
         super().__init__(
             spec.name,
             spec.model,
             ports(host, spec.port, spec.pty, spec.latency_s),
+            EaSupply(spec, seed=seed, clock=clock, circuit=circuit),
             clock=clock,
             circuit=circuit,
+            serial_number=spec.serial_number,
         )
-        self.serial_number = spec.serial_number
-
-    def handle(self, line: str) -> str | None:
-        """Let the instrument execute one line."""
-        return self.instrument.handle(line)
-
-    def truth(self) -> dict[str, Any]:
-        """Return the power stage's truth."""
-        return self.instrument.regulator.truth()
-
-    def history(self) -> list[dict[str, Any]]:
-        """Return every set point and switching, with the charge moved until then."""
-        self.instrument.regulator.advance()
-        return list(self.instrument.regulator.history)
-
-    def fault(self, name: str, asked: Asked) -> bool:
-        """Break link, supply or circuit."""
-        known = super().fault(name, asked)
-        if known and name == "wrong_cell":
-            self.instrument.regulator.note("cell")
-        return known
-
-    def break_it(self, name: str, asked: Asked) -> bool:
-        """Break the supply itself; see the table in ``control.py``."""
-        regulator, faults = self.instrument.regulator, self.instrument.regulator.faults
-        regulator.advance()
-        if name == "freeze":
-            faults.frozen = regulator.measure()
-        elif name == "drift":
-            faults.drift_offset_v = float(asked.get("offset_v", 0.0))
-            faults.drift_v_s = float(asked.get("rate_v_s", 0.0 if "offset_v" in asked else DRIFT_V_S))
-            faults.drift_since_s = regulator.now_s()
-        elif name == "noise":
-            faults.noise_v = float(asked.get("voltage_v", 0.01))
-            faults.noise_a = float(asked.get("current_a", 0.01))
-        elif name == "stuck_on":
-            faults.stuck_answer = _on_or_off(asked)
-            faults.stuck_on = True
-        elif name == "sense_open":
-            faults.sense_share = float(asked.get("share", 0.0))
-        else:
-            return self._break_control(name, asked)
-        return True
-
-    def _break_control(self, name: str, asked: Asked) -> bool:
-        """Faults of what the supply takes and who moves it."""
-        instrument, faults = self.instrument, self.instrument.regulator.faults
-        if name == "sensor_off":
-            faults.sensor_off = True
-        elif name == "refuse":
-            faults.refuse = True
-        elif name == "clamp":
-            instrument.clamp(float(asked.get("current_a", 0.5)))
-        elif name == "alarm":
-            self._alarm(str(asked.get("name", "OT")))
-        elif name == "local":
-            instrument.take_local()
-        elif name == "panel_change":
-            instrument.by_hand(asked)
-        elif name == "reboot":
-            instrument.reboot()
-        elif name == "mains_lost":
-            self._lose_mains(asked)
-        else:
-            return False
-        return True
-
-    def _alarm(self, name: str) -> None:
-        if name not in self.instrument.alarm_names():
-            raise Refused(f"no alarm {name!r}; there are {', '.join(self.instrument.alarm_names())}")
-        self.instrument.trip(name)
-
-    def _lose_mains(self, asked: Asked) -> None:
-        """Power stage and links die at once; the links come back after ``for_s``, or by ``clear``."""
-        self.instrument.reboot()
-        for port in self.ports:
-            port.drop("close")
-        if asked.get("for_s") is not None:
-            asyncio.get_running_loop().call_later(float(asked["for_s"]), self.mend_links)
-
-    def repair(self) -> None:
-        """Clear the supply's faults."""
-        self.instrument.regulator.release()
-
-
-def _on_or_off(asked: Asked) -> str:
-    answers = str(asked.get("answers", "OFF")).upper()
-    if answers not in ("ON", "OFF"):
-        raise Refused("answers is ON or OFF")
-    return answers
 
 
 class TwoOutputDevice(EaDevice):

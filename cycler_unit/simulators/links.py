@@ -46,6 +46,7 @@ class Port:
         self.answer = answer
         self.latency_s = latency_s
         self.dropped: Drop = ""
+        self.ending = b"\n"
 
     async def open(self) -> None:
         """Begin to listen; raise ``OSError`` when that is not possible."""
@@ -61,6 +62,9 @@ class Port:
     def close(self) -> None:
         """Stop listening; safe twice."""
 
+    def opened(self) -> None:
+        """Hear that a client connected; a device that restarts then takes it."""
+
     def reply(self, line: str, send: Callable[[bytes], None]) -> None:
         """Let the device execute a line and send what it answers."""
         if self.dropped:
@@ -68,7 +72,7 @@ class Port:
         answer = self.answer(line)
         if answer is None:
             return
-        payload = answer.encode("ascii", "replace") + b"\n"
+        payload = answer.encode("ascii", "replace") + self.ending
         if self.latency_s > 0.0:
             asyncio.get_running_loop().call_later(self.latency_s, send, payload)
         else:
@@ -87,6 +91,7 @@ class TcpConnection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self._port.clients.add(self)
+        self._port.opened()
         if self._port.dropped == "close":
             transport.abort()
 

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable
 
 from wire.catalogue import Kind
-from wire.kinds import caen, ea, modbus, web
+from wire.kinds import caen, ea, kel103, modbus, web
 
 KINDS: tuple[Kind, ...] = (
     *ea.ROWS,
+    *kel103.ROWS,
     *caen.ROWS,
     *web.ROWS,
     *modbus.ROWS,
