@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 
 class ScriptedServer:
@@ -138,6 +138,6 @@ class Telegrams(ScriptedServer):
             return None
         return self._number + b"\0\0" + (len(answer) + 1).to_bytes(2, "big") + bytes([self.unit]) + answer
 
-    def dialogue(self, *script: tuple[str, str]) -> contextmanager:  # type: ignore[valid-type]
+    def dialogue(self, *script: tuple[str, str]) -> AbstractContextManager[None]:
         """Expect these requests and give these answers."""
         return self.expecting([(bytes.fromhex(out), bytes.fromhex(back)) for out, back in script])
