@@ -22,20 +22,21 @@ class Kept(msgspec.Struct, array_like=True):
 
     pid: int
     began_s: float
+    name: str = ""
 
 
 def _path(folder: Path) -> Path:
     return folder / "processes.json"
 
 
-def note(folder: Path, pids: list[int]) -> None:
-    """Write down which processes belong to this unit."""
+def note(folder: Path, names: dict[int, str]) -> None:
+    """Write down which processes belong to this unit: name by pid, the parent first."""
     import psutil
 
     kept = []
-    for pid in pids:
+    for pid, name in names.items():
         with contextlib.suppress(psutil.Error):
-            kept.append(Kept(pid, psutil.Process(pid).create_time()))
+            kept.append(Kept(pid, psutil.Process(pid).create_time(), name))
     with contextlib.suppress(OSError):  # a full disk must not stop the parent
         disk.write(_path(folder), msgspec.json.encode(kept))
 

@@ -287,5 +287,5 @@ class Parent:
         leftovers.forget(self.settings.folder)
 
     def _write_list(self) -> None:
-        pids = [child.process.pid for child in self._children() if child.process.pid]
-        leftovers.note(self.settings.folder, [os.getpid(), *pids])
+        names = {child.process.pid: child.process.name for child in self._children() if child.process.pid}
+        leftovers.note(self.settings.folder, {os.getpid(): "parent", **names})
