@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cycler_unit.drivers.errors import DeviceRefused, DriverError
+from cycler_unit.isolator import Isolator
 from cycling.reading import SetPoint
 
 if TYPE_CHECKING:
@@ -59,19 +60,33 @@ class Auxiliaries:
             self.isolate()
         elif point.mode != "off":
             self.connect()
+        for name in point.outputs:
+            if self._is_isolator(name):
+                raise DeviceRefused("the isolator is opened by a rest with isolate, not by an output")
         self.outputs.apply(point.outputs)
 
+    def _is_isolator(self, name: str) -> bool:
+        if self.isolator is None or name not in self.names:
+            return False
+        output = self.outputs.get(name)
+        same = output.instrument is self.isolator.instrument
+        return same and output.row.control == self.isolator.control
+
     def connect(self) -> None:
-        """Close the isolator, if there is one and it is not closed; raises ``DeviceRefused`` with why not."""
-        if self.isolator is None or self.isolator.is_open is False:
-            return
+        """Close isolator and dead-man output, where there are; raises ``DeviceRefused`` with why not."""
+        parts = self._station.parts
+        for name, each in (("isolator", self.isolator), ("dead-man output", parts.dead_man)):
+            if each is not None and each.is_open is not False:
+                self._close(name, each)
+
+    def _close(self, name: str, switch: Isolator) -> None:
         station = self._station
         taken = station.read()
         off = not station.power.output_on and station.unsafe is None and self._no_current()
-        why = self.isolator.close(taken, station.parts.cell_v(station.measured), off=off)
+        why = switch.close(taken, station.parts.cell_v(station.measured), off=off)
         if why is not None:
-            raise DeviceRefused(f"the isolator stays open: {why}")
-        self._moved("closed")
+            raise DeviceRefused(f"the {name} stays open: {why}")
+        self._moved(name, "closed")
 
     def isolate(self) -> None:
         """Open the isolator, if there is one; raises ``DeviceRefused`` with why not."""
@@ -84,7 +99,7 @@ class Auxiliaries:
         why = self.isolator.open(station.taken, off=off)
         if why is not None:
             raise DeviceRefused(f"the isolator stays closed: {why}")
-        self._moved("open")
+        self._moved("isolator", "open")
 
     def _no_current(self) -> bool:
         taken = self._station.taken
@@ -94,14 +109,16 @@ class Auxiliaries:
             and abs(taken.current_a) < self._station.power.off_rule.i_off_a
         )
 
-    def _moved(self, where: str) -> None:
+    def _moved(self, name: str, where: str) -> None:
         station = self._station
-        station.event("device", f"the isolator is {where}", {"isolator": where}, station.conductor.experiment)
+        station.event("device", f"the {name} is {where}", {name: where}, station.conductor.experiment)
 
     # --- every round ------------------------------------------------------------------------------
 
     def look(self) -> None:
         """See whether outputs hold what a step asked for; if not, the test is an error (rule 13)."""
+        if self._station.busy:
+            self.refresh_dead_man()
         why = self.outputs.look()
         if why is None:
             return

@@ -10,6 +10,8 @@ from cycler_unit.readings import Taken
 from wire.messages import StationConfigure
 
 OPEN, CLOSED = 0.0, 1.0
+# An output or control of this name is it, where a device has several switches.
+NAME = "isolator"
 # A relay has moved and been read back by then.
 MOVED_S = 5.0
 # Across an open isolator; more would push current into the device's capacitors on closing.
@@ -73,16 +75,22 @@ class Isolator:
 
 
 def of(configure: StationConfigure, instruments: dict[str, Instrument]) -> Isolator | None:
-    """Return the station's isolator: an output of the device with that role, or its first switch."""
+    """Return the station's isolator: the switch named so of the device with that role, or its first one."""
     device = next((each for each in configure.devices if each.role == "isolator"), None)
     if device is None:
         return None
     instrument = instruments[device.device]
-    named = [each.control for each in configure.outputs if each.device == device.device]
-    switches = [each.name for each in instrument.kind.controls if each.switch]
+    named = [each.control for each in configure.outputs if each.device == device.device and each.name == NAME]
+    switches = [each.name for each in instrument.kind.controls if each.switch or each.unit == "bool"]
+    switches.sort(key=lambda name: name != NAME)
     control = next(iter([*named, *switches]), None)
     if control is None:
         raise ValueError(f"{device.name or device.model} has the role isolator and no switch")
+    return made(configure, instrument, control)
+
+
+def made(configure: StationConfigure, instrument: Instrument, control: str) -> Isolator:
+    """Return one switch of the station's current path."""
     return Isolator(
         instrument, control, difference_v=float(configure.limits.get("isolator_max_v", DIFFERENCE_V))
     )

@@ -50,6 +50,8 @@ class Output:
         if self.control is None:
             raise BadOutput(f"output {row.name}: {instrument.kind.label} has no control {row.control!r}")
         self.asked: Asked | None = None
+        self._starts = _run_of(instrument.kind) if row.name == CHAMBER else None
+        """A chamber that is given a temperature shall also condition."""
 
     @property
     def held(self) -> float | None:
@@ -77,6 +79,8 @@ class Output:
         """Let the device take a value; raises ``DeviceRefused`` outside the range."""
         if why := self.why_not(value):
             raise DeviceRefused(why)
+        if self._starts is not None and strict:
+            self.instrument.write(self._starts, 1.0)
         self.asked = Asked(value, time.monotonic(), self.instrument.write(self.row.control, value), strict)
 
     def refresh(self) -> None:
@@ -212,6 +216,12 @@ class Outputs:
 
 def _control(kind: Kind, name: str) -> KindControl | None:
     return next((each for each in kind.controls if each.name == name), None)
+
+
+def _run_of(kind: Kind) -> str | None:
+    """Return the control that lets a chamber work, None where it has none."""
+    switches = [each.name for each in kind.controls if each.switch or each.unit == "bool"]
+    return switches[0] if kind.type == "Chamber" and switches else None
 
 
 def _chamber(configure: StationConfigure, instruments: dict[str, Instrument]) -> list[StationOutput]:

@@ -21,6 +21,9 @@ from wire.messages import StationConfigure, StationDevice
 
 logger = logging.getLogger("cycler_unit.parts")
 
+# safety.md rule 8: a permit is good for so many periods, at least so long.
+PERMIT_PERIODS, PERMIT_MIN_S = 5.0, 0.5
+
 
 class BadStation(Exception):
     """A station cannot be built from its configuration; the text says why."""
@@ -39,7 +42,7 @@ class Parts:
     """A station's devices. Raises :class:`BadStation`; nothing is opened here."""
 
     def __init__(self, configure: StationConfigure, hub: Hub, period_s: float) -> None:
-        self.configure, self._hub = configure, hub
+        self.configure, self._hub, self._period_s = configure, hub, period_s
         self.kinds = {each.device: _kind(each) for each in configure.devices}
         self._path = self._current_path()
         self.power_device = self._main()
@@ -56,10 +59,24 @@ class Parts:
         try:
             self.outputs = outputs.Outputs(configure, self.instruments)
             self.isolator = isolator.of(configure, self.instruments)
+            self.dead_man = self._dead_man()
         except ValueError as error:
             raise BadStation(str(error)) from None
-        if configure.dead_man is not None and configure.dead_man not in self.outputs.names:
-            raise BadStation(f"the dead-man output {configure.dead_man!r} is no output of the station")
+
+    def _dead_man(self) -> isolator.Isolator | None:
+        """Return the output that opens when it is not refreshed (rule 3), a switch in the current path."""
+        name = self.configure.dead_man
+        if name is None:
+            return None
+        if name not in self.outputs.names:
+            raise ValueError(f"the dead-man output {name!r} is no output of the station")
+        output = self.outputs.get(name)
+        return isolator.made(self.configure, output.instrument, output.row.control)
+
+    @property
+    def isolated(self) -> bool:
+        """Say whether the power device is cut off from the cell: an isolator or dead-man output is open."""
+        return any(each is not None and each.is_open for each in (self.isolator, self.dead_man))
 
     # --- the current path -------------------------------------------------------------------------
 
@@ -99,6 +116,9 @@ class Parts:
         # A device of another process is none of our classes, but can do what one can.
         if not hasattr(device, "apply"):
             raise BadStation(f"{place.kind.label} cannot drive a cell: its role cannot be power")
+        if hasattr(device, "permit_s"):
+            # The owner of its bus switches it off when this loop does not ask any more (rule 8).
+            device.permit_s = max(PERMIT_MIN_S, PERMIT_PERIODS * self._period_s)
         return device  # type: ignore[return-value]
 
     def moved(self) -> bool:
@@ -170,6 +190,9 @@ class Parts:
 
 
 def _kind(device: StationDevice) -> Kind:
+    if device.kind is not None:
+        # A model that an operator made on the site: this unit may never have detected with it.
+        catalogue.learn([device.kind])
     try:
         return catalogue.get(device.model)
     except KeyError as error:

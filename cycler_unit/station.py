@@ -10,6 +10,7 @@ import contextlib
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import Any, Literal
 
 from cycler_unit import latches, zones
@@ -344,10 +345,13 @@ class Station(threading.Thread):
 
     def _look_after(self, taken: Taken | None) -> None:
         isolator = self.parts.isolator
+        isolated = self.parts.isolated
+        if isolated and taken is not None and (cell_v := self.parts.cell_v(self.measured)) is not None:
+            # The meter or BMS sees the cell also behind an open isolator; the power device does not.
+            taken, isolated = replace(taken, voltage_v=cell_v, current_a=None), False
         found = self.watch.look(
-            taken, output_on=self.power.output_on, now_s=time.monotonic(),
-            isolated=isolator is not None and bool(isolator.is_open),
-        )  # fmt: skip
+            taken, output_on=self.power.output_on, now_s=time.monotonic(), isolated=isolated
+        )
         if found is None:
             return
         grade: AlarmClass = "trip" if found.code == "draining" else "error"
@@ -382,8 +386,11 @@ class Station(threading.Thread):
         if self.zone_open is not None:
             raise Refusal(f"{self.zone_open}: acknowledge it when the zone is safe again", 18)
         # What the device remembers of the past is acknowledged with it; what lasts it will say again.
-        with contextlib.suppress(DriverError):
-            self.power.device.fault()
+        # Opened anew, off first: it may have lost its remote control at the front panel.
+        self.power.close()
+        if self.reach.reopen():
+            with contextlib.suppress(DriverError):
+                self.power.device.fault()
         self.watch.acknowledged()
         return latches.release(self, alarm)
 
