@@ -25,6 +25,8 @@ EXCHANGES = 400
 # Family of the catalogue -> factory(spec, circuits, seed, clock) -> SimulatedDevice.
 FAMILIES: dict[str, str] = {
     "ea": "cycler_unit.simulators.ea_device:make",
+    "epc": "cycler_unit.simulators.epc_device:make",
+    "bms": "cycler_unit.simulators.bms_device:make",
     "kel103": "cycler_unit.simulators.kel103:make",
     "caen": "cycler_unit.simulators.caen:make",
     "esphome": "cycler_unit.simulators.esphome:make",

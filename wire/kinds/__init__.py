@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterable
 
 from wire.catalogue import Kind
-from wire.kinds import caen, ea, kel103, modbus, web
+from wire.kinds import bms, caen, ea, epc, kel103, modbus, web
 
 KINDS: tuple[Kind, ...] = (
     *ea.ROWS,
+    *epc.ROWS,
+    *bms.ROWS,
     *kel103.ROWS,
     *caen.ROWS,
     *web.ROWS,

@@ -1,0 +1,576 @@
+"""The EPC, a regenerative DC/DC cycler on a CAN bus (device sheet 1).
+
+**What it ends by itself.** An EPC knows one end for each command and switches itself off when it is
+there: MODE becomes IDLE. Our steps are not sequenced by that. A target is a list of commands, each bounded
+in the device, and ``read()`` sends the next one when the device says that it has ended the last:
+
+| target | commands, in order |
+|---|---|
+| CC, charge | CC set point until the ceiling; CV ceiling until 0 A |
+| CC, discharge | CC set point until the floor; CV floor until 0 A |
+| CV, charge | CC compliance until the voltage; CV voltage until 0 A |
+| CV, discharge | CC -compliance until the voltage; CV voltage until 0 A |
+| CV, both | CC towards the voltage; CV voltage for 24 days |
+| CP, charge | CC current bound until the power is there; CP until the ceiling; CV ceiling until 0 A |
+| CP, discharge | CP until the floor, or until it needs the current bound; CC -current bound until the floor; CV floor until 0 A |
+| 0 A, 0 W | CC 0 mA until the ceiling; for a discharge CC 0 mA for 24 days |
+
+Commands whose end is there already are left out. The CV that follows a current is entered only when the
+voltage was seen within ``NEAR_MV`` of its end under that current, else the current is sent once more: an
+EPC's CV has no bound of its own on the current but the configured one. After the last command has ended
+(nothing flows) it is sent again when the voltage has moved back, at most once a second; until then the
+output is off and the readings say so. A reading that meets such an end is taken after the next command.
+
+**Left alone** the cell stays inside: each command carries its voltage; the configured voltage and current
+limits switch off beyond the trip limits (``protect``); and the heartbeat, armed before the output goes on
+and renewed by ``read`` and ``apply`` only, never by a thread, lets the device go to ERROR (output off)
+when the loop is dead.
+
+**Rebooted?** The device holds a temperature limit of 65.9 °C instead of 66.0: a mark that a start removes.
+Every unexpected IDLE, the boot notification among them, makes the next reading look for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from typing import Any
+
+from cycler_unit import dbc
+from cycler_unit.drivers import epc_frames as frames
+from cycler_unit.drivers.base import Exchange, Identity, Measured, PowerDevice, Protections, Target
+from cycler_unit.drivers.epc_frames import (
+    CV,
+    ELEC,
+    ERROR,
+    INFO,
+    LS_CURR,
+    LS_PWR,
+    LS_VOLT,
+    MODE,
+    OFF,
+    PERIODIC,
+    STATUS,
+    TEMP,
+    TEMP_LIM,
+    TIME,
+    Info,
+    SetPoint,
+)
+from cycler_unit.drivers.epc_phases import charges, down, first, phases, up
+from cycler_unit.drivers.epc_port import EpcPort
+from cycler_unit.drivers.errors import DeviceFault, DeviceRefused, DriverError
+
+logger = logging.getLogger("cycler_unit.epc")
+
+# Below, the ids of cell monitors; above, an INFO frame cannot name the node (device sheet 1.1).
+NODES = range(0x13, 0x40)
+# The firmware counts its heartbeat every 5 ms though 10 were meant: what was meant trips after twice this.
+COUNT_S = 0.005
+HEARTBEAT_S = 2.0
+# Renewed this often within its period.
+RENEWALS = 8.0
+# MODE is asked with readings, this often: an end can come and go without any notification.
+MODE_S = 0.05
+# The device measures temperatures once a second; they are missing when they are older than this.
+TEMPERATURE_S, TEMPERATURE_MAX_S = 1.0, 3.0
+# A voltage this young tells on which side of a set point the cell is.
+FRESH_S = 0.25
+NEAR_MV = 50
+# Two steps of the voltage converter, rounded up; and how soon an ended hold may be sent again.
+MOVED_MV, AGAIN_S = 3, 1.0
+# Ends that follow each other within one reading: every command of a target and one repetition.
+MOST_ENDS = 5
+NAMES = ("hs_voltage_v", "body_c", "anode_c", "ambient_c")
+# The mark that a start removes, in 0.1 °C, low and high.
+MARK = (-160, 659)
+# Narrow voltage limits would keep the device in ERROR without its cell: wide again when off for so long.
+WIDEN_S = 2.0
+CURRENT_ROOM_MA = 40
+# Its converters flicker (device sheet 1.3, the real log): so many frames without one bit changed are frozen.
+FROZEN_READINGS = 50
+
+
+class Epc(PowerDevice):
+    """One EPC. Link: the bus's keys and ``node``; options ``limit_byte_order``, ``heartbeat_s``."""
+
+    kind = "epc"
+
+    def __init__(self, link: dict[str, Any], *, name: str = "") -> None:
+        super().__init__(link, name=name)
+        self.node = node_of(link)
+        self.byte_order = str(link.get("limit_byte_order", "big"))
+        self.heartbeat_s = float(link.get("heartbeat_s", HEARTBEAT_S))
+        if self.byte_order not in ("big", "little"):
+            raise DeviceRefused(f"limit_byte_order is big or little, not {self.byte_order!r}")
+        if not 0.2 <= self.heartbeat_s <= 5.0:
+            raise DeviceRefused(f"heartbeat_s is 0.2 to 5 s, not {self.heartbeat_s:g}")
+        self.port = EpcPort(link, self.node, self._heard)
+        self._lock = threading.RLock()
+        self._info: Info | None = None
+        self._limits: dict[int, tuple[int, int]] = {}
+        self._protected: dict[int, tuple[int, int]] = {}
+        self._mode = OFF
+        self._suspect = self._armed = self._on = False
+        self._error: str | None = None
+        """The error state that was seen while the output was on, in words."""
+        self._steps: list[SetPoint] = []
+        self._place = 0
+        self._near = self._repeated = self._ended = False
+        self._renewed_s = self._off_s = self._again_s = self._widened_s = self._asked_mode_s = 0.0
+        self._expecting = 0
+        self._cell: tuple[float, int, int] | None = None
+        self._same: tuple[int, bytes] = (0, b"")
+
+    @property
+    def label(self) -> str:
+        """Return how messages call this device."""
+        return f"{self.name or 'EPC'} (node 0x{self.node:02X})"
+
+    @staticmethod
+    def identity_of(payload: bytes) -> Identity:
+        """Return the identity that an INFO frame tells."""
+        return frames.info(payload).identity
+
+    def exchanges(self) -> list[Exchange]:
+        """Return the last frames, oldest first."""
+        return self.port.exchanges()
+
+    def _heard(self, message: int, payload: bytes) -> None:
+        """Take note of a frame, on the bus's thread; what follows from it is done by the next reading."""
+        if message != MODE or len(payload) != 8:
+            return
+        now = frames.set_point(payload)
+        if now.mode == frames.IDLE and not self._expecting:
+            self._suspect = True
+        if now.mode == ERROR and self._on and self._error is None:
+            # Kept, because the device clears it by itself; its STATUS came just before.
+            status = self.port.latest(STATUS)
+            flags = frames.errors(status[1]) if status is not None and len(status[1]) == 4 else None
+            self._error = flags or "no flag is set"
+        self._mode = now
+
+    # --- opening and closing ----------------------------------------------------------------------
+
+    def open(self) -> Identity:
+        """Connect.
+
+        1. IDLE, whatever the device is doing (rule 6: off goes before everything); INFO with it, and
+        nothing else before both are answered. 2. Periodic frames and heartbeat off. 3. Limits,
+        measurements, mode and errors are asked. 4. The mark. Raises ``DeviceLost``, ``DeviceRefused``.
+        """
+        with self._lock:
+            self._forget()
+            self.port.open()
+            self._off()
+            self._info = frames.info(self.port.ask(INFO)[INFO])
+            if self._info.node != self.node:
+                raise DeviceRefused(f"{self.label} calls itself node 0x{self._info.node:02X}")
+            self._set_up()
+            return self._info.identity
+
+    def _forget(self) -> None:
+        self._limits, self._protected, self._steps = {}, {}, []
+        self._armed, self._on, self._suspect, self._cell = True, False, False, None
+
+    def _set_up(self) -> None:
+        self._disarm()
+        for message, payload in self.port.ask(*frames.BOOT).items():
+            self._limits[message] = frames.limits(message, payload)
+        with self._expected():
+            self.port.ask(ELEC, TEMP, MODE, STATUS)
+        self._mark()
+        self._suspect = False
+
+    def _mark(self) -> None:
+        """Set the mark; a device in an error of its limits takes it later."""
+        with contextlib.suppress(DeviceRefused):
+            if self._flags() is None:
+                self._write_limits(TEMP_LIM, MARK)
+
+    def close(self) -> None:
+        """Give wide limits back when the output is off, and disconnect; safe twice; never raises."""
+        with self._lock, contextlib.suppress(DriverError):
+            if not self._on and self._limits.get(LS_VOLT, frames.HARD[LS_VOLT]) != frames.HARD[LS_VOLT]:
+                wide = frames.encode_limits(LS_VOLT, *frames.HARD[LS_VOLT], self.byte_order)
+                self.port.send(LS_VOLT, wide)
+        self._limits = {}
+        self.port.close()
+
+    # --- output -----------------------------------------------------------------------------------
+
+    def make_safe(self) -> None:
+        """Switch the output off by IDLE and see its echo; then let the heartbeat rest."""
+        with self._lock:
+            self._off()
+            with contextlib.suppress(DeviceRefused):
+                self._disarm()
+
+    def _off(self) -> None:
+        self._on, self._steps, self._error = False, [], None
+        self._off_s = time.monotonic()
+        # In ERROR the device refuses IDLE and says so: it is off as well.
+        self._command(OFF, lambda echo: not echo.on)
+
+    def _command(self, wanted: SetPoint, fits: Any = None) -> None:
+        fits = fits or (lambda echo: echo == wanted)
+        with self._expected():
+            self.port.command(MODE, wanted.encode(), lambda echo: fits(frames.set_point(echo)), wanted.words)
+
+    @contextlib.contextmanager
+    def _expected(self) -> Any:
+        """Let MODE frames that come now be answers, which make nobody suspicious."""
+        self._expecting += 1
+        try:
+            yield
+        finally:
+            self._expecting -= 1
+
+    def output_is_on(self) -> bool:
+        """Ask whether the output is on."""
+        with self._lock, self._expected():
+            return bool(frames.set_point(self.port.ask(MODE)[MODE]).on)
+
+    # --- heartbeat --------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Reset the counter, then enable it: it runs from boot and would trip at once."""
+        count = max(10, round(self.heartbeat_s / COUNT_S))
+        wanted = frames.periodic(heartbeat=count)
+        self._beat()
+        self.port.command(PERIODIC, wanted, lambda echo: echo == wanted, "the heartbeat")
+        self._armed = True
+
+    def _disarm(self) -> None:
+        if self._armed:
+            wanted = frames.periodic()
+            self.port.command(PERIODIC, wanted, lambda echo: echo == wanted, "periodic frames off")
+            self._armed = False
+
+    def _beat(self) -> None:
+        self.port.send(frames.REQUEST, frames.HEARTBEAT)
+        self._renewed_s = time.monotonic()
+
+    def _renew(self) -> None:
+        if self._armed and time.monotonic() - self._renewed_s >= self.heartbeat_s / RENEWALS:
+            self._beat()
+
+    # --- readings ---------------------------------------------------------------------------------
+
+    def read(self) -> Measured:
+        """Read voltages and current by one request, temperatures once a second.
+
+        Renews the heartbeat and sends the next command of the set point when the device has ended the
+        last. Raises ``DeviceFault`` for an error state while on, and once for a reboot.
+        """
+        with self._lock:
+            self._renew()
+            measured = self._measure()
+            self._look_for_reboot()
+            for _ in range(MOST_ENDS):
+                if not self._on or not self._follow():
+                    break
+                measured = self._measure(mode=True)
+            self._widen()
+            return measured
+
+    def _measure(self, *, mode: bool = False) -> Measured:
+        began_s, began_ns = time.monotonic(), time.time_ns()
+        wanted = [ELEC]
+        if self._on and (mode or began_s - self._asked_mode_s >= MODE_S):
+            self._asked_mode_s = began_s
+            wanted.append(MODE)
+        if self._age_s(TEMP) >= TEMPERATURE_S:
+            wanted.append(TEMP)
+        with self._expected():
+            answers = self.port.ask(*wanted)
+        middle_us = (began_ns + time.time_ns()) // 2000
+        found = dbc.read("EPC_ELEC_MEAS", answers[ELEC])
+        self._cell = (began_s, found["LsVolt"], found["LsCurr"])
+        self._see_nearness(found["LsVolt"], found["LsCurr"])
+        volts, amperes = found["LsVolt"] / 1000.0, found["LsCurr"] / 1000.0
+        count, before = self._same
+        self._same = (count + 1 if answers[ELEC] == before else 0, answers[ELEC])
+        if self._same[0] >= FROZEN_READINGS:
+            return Measured(None, None, None, began_s, middle_us, dict.fromkeys(NAMES))
+        more = {"hs_voltage_v": found["HsVolt"] / 1000.0, **self._temperatures()}
+        return Measured(volts, amperes, volts * amperes, began_s, middle_us, more)
+
+    def _age_s(self, message: int) -> float:
+        came = self.port.latest(message)
+        return float("inf") if came is None else time.monotonic() - came[0]
+
+    def _temperatures(self) -> dict[str, float | None]:
+        """Return body, anode and ambient temperature in °C; None for an absent sensor or an old value."""
+        names = NAMES[1:]
+        came = self.port.latest(TEMP)
+        if came is None or self._info is None or time.monotonic() - came[0] > TEMPERATURE_MAX_S:
+            return dict.fromkeys(names)
+        found = dbc.read("EPC_TEMP_MEAS", came[1])
+        there = (self._info.body, self._info.anode, self._info.ambient)
+        values = (found["TempBody"], found["TempAnode"], found["TempAmb"])
+        return {
+            name: value / 10.0 if has else None for name, has, value in zip(names, there, values, strict=True)
+        }
+
+    def _see_nearness(self, cell_mv: int, current_ma: int) -> None:
+        """Remember that the running command's own end was near, seen under its current."""
+        if self._on and self._mode.on and self._steps and abs(current_ma) > CURRENT_ROOM_MA // 2:
+            step = self._steps[self._place]
+            if step.limit == frames.VOLTAGE and abs(cell_mv - step.limit_ref) <= NEAR_MV:
+                self._near = True
+
+    # --- the device's own ends --------------------------------------------------------------------
+
+    def _follow(self) -> bool:
+        """Look at MODE while on; True when a command was sent because the last one had ended."""
+        self._refuse_error()
+        if self._mode == self._steps[self._place]:
+            self._ended = False
+            return False
+        if self._mode.mode != frames.IDLE:
+            raise DeviceFault(f"{self.label} holds {self._mode.words}, which nobody asked for")
+        if not self._ended:
+            self._ended = True
+            self._refuse_reboot()
+        return self._go_on()
+
+    def _refuse_error(self) -> None:
+        if self._error is not None:
+            raise DeviceFault(f"{self.label} went to ERROR: {self._error}")
+
+    def _go_on(self) -> bool:
+        step = self._steps[self._place]
+        if step.limit == TIME:
+            raise DeviceFault(f"{self.label} ended {step.words} by itself")
+        if self._place == len(self._steps) - 1:
+            return self._hold_again(step)
+        if self._near or self._repeated:
+            return self._next(self._place + 1)
+        self._repeated = True
+        self._send(step)
+        return True
+
+    def _next(self, place: int) -> bool:
+        step = self._steps[place]
+        if step.mode == CV and not self._below(step.ref, 0):
+            # A CV from the wrong side would begin with current the other way: wait until it relaxed.
+            return False
+        self._place, self._near, self._repeated = place, False, False
+        self._again_s = time.monotonic()
+        self._send(step)
+        return True
+
+    def _hold_again(self, step: SetPoint) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._again_s < AGAIN_S or not self._below(step.ref, MOVED_MV):
+            return False
+        self._again_s = now_s
+        self._send(step)
+        return True
+
+    def _below(self, ref_mv: int, by_mv: int) -> bool:
+        """Tell whether the cell is on the side of a voltage from which the target's current flows."""
+        cell_mv = self._cell_mv()
+        return cell_mv <= ref_mv - by_mv if charges(self._steps) else cell_mv >= ref_mv + by_mv
+
+    def _cell_mv(self) -> int:
+        if self._cell is None or time.monotonic() - self._cell[0] > FRESH_S:
+            self._measure()
+        assert self._cell is not None
+        return self._cell[1]
+
+    def _send(self, step: SetPoint) -> None:
+        self._ended = False
+        self._command(step)
+
+    # --- reboots ----------------------------------------------------------------------------------
+
+    def _look_for_reboot(self) -> None:
+        if self._suspect and self._limits.get(TEMP_LIM) == MARK:
+            self._suspect = False
+            self._refuse_reboot()
+
+    def _refuse_reboot(self) -> None:
+        """Raise ``DeviceFault`` when the mark is gone; the device is set up anew first."""
+        held = frames.limits(TEMP_LIM, self.port.ask(TEMP_LIM)[TEMP_LIM])
+        if held == self._limits.get(TEMP_LIM):
+            return
+        was_on, self._on, self._steps = self._on, False, []
+        self._off_s, self._armed, protected = time.monotonic(), True, self._protected
+        self._set_up()
+        self._protected = protected
+        doing = "while its output was on" if was_on else "with its output off"
+        raise DeviceFault(f"{self.label} rebooted {doing}: its limits are those of a fresh start")
+
+    # --- set points -------------------------------------------------------------------------------
+
+    def apply(self, target: Target) -> None:
+        """Hold ``target``; see the module for the commands.
+
+        1. Errors of its own refuse it. 2. Protections, mark and heartbeat before the output goes on.
+        3. The command, confirmed by its echo. Raises the errors of drivers; then switch off by ``make_safe()``.
+        """
+        if target.mode == "off":
+            self.make_safe()
+            return
+        with self._lock:
+            cell_mv = self._cell_mv()
+            steps = phases(target, cell_mv / 1000.0)
+            if not self._on:
+                self._prepare()
+            self._renew()
+            self._steps, self._place, self._on = steps, self._begin(steps, cell_mv), True
+            self._near = self._repeated = self._ended = False
+            self._again_s = time.monotonic()
+            self._refuse_error()
+            self._send(steps[self._place])
+
+    def _begin(self, steps: list[SetPoint], cell_mv: int) -> int:
+        """Return the command to begin with: what the device does already, if its current suits the target."""
+        if self._on and self._mode in steps and self._cell is not None:
+            bound_ma = abs(steps[0].ref) + CURRENT_ROOM_MA
+            if self._mode.mode != CV or abs(self._cell[2]) <= bound_ma:
+                return steps.index(self._mode)
+        place = first(steps, cell_mv, charges(steps))
+        wrong = place > 0 and steps[place].mode == CV and self._wrong_side(steps, place, cell_mv)
+        return place - 1 if wrong else place
+
+    @staticmethod
+    def _wrong_side(steps: list[SetPoint], place: int, cell_mv: int) -> bool:
+        """Tell whether a CV would begin with current the other way: its current goes first then."""
+        ref = steps[place].ref
+        return steps[place].limit != TIME and (cell_mv > ref if charges(steps) else cell_mv < ref)
+
+    def _prepare(self) -> None:
+        flags = self._flags()
+        if flags is not None or self._mode.mode == ERROR:
+            raise DeviceFault(f"{self.label} reports: {flags or 'ERROR without a flag'}")
+        if self._limits.get(TEMP_LIM) != MARK:
+            self._write_limits(TEMP_LIM, MARK)
+        for message, (low, high) in self._protected.items():
+            if self._limits.get(message) != (low, high):
+                self._write_limits(message, (low, high))
+        self._arm()
+
+    # --- the device's own state -------------------------------------------------------------------
+
+    def _flags(self) -> str | None:
+        with self._expected():
+            return frames.errors(self.port.ask(STATUS, MODE)[STATUS])
+
+    def fault(self) -> str | None:
+        """Return the device's own errors in words, or None."""
+        with self._lock:
+            flags = self._flags()
+            if flags is None and self._mode.mode == ERROR:
+                # Devices.md 1.8: the ambient check overwrites the flag of body and anode.
+                return "ERROR without a flag: a temperature sensor out of limits"
+            return flags
+
+    def unasked(self) -> str | None:
+        """Read mode, set point, limits and mark back; return what nobody asked for, or None.
+
+        An IDLE that the device came to by its own end is no difference: the next reading follows it.
+        """
+        with self._lock:
+            with self._expected():
+                answers = self.port.ask(MODE, TEMP_LIM, LS_VOLT, LS_CURR, LS_PWR)
+            wanted = self._steps[self._place] if self._on else OFF
+            held = frames.set_point(answers[MODE])
+            if held not in (wanted, OFF):
+                return f"{self.label} holds {held.words} instead of {wanted.words}"
+            for message in (TEMP_LIM, LS_VOLT, LS_CURR, LS_PWR):
+                found = frames.limits(message, answers[message])
+                if found != self._limits[message]:
+                    name = frames.LIMIT_SIGNALS[message]
+                    return f"{self.label} holds {name} limits {found}, not {self._limits[message]}: a reboot?"
+            return None
+
+    # --- protections ------------------------------------------------------------------------------
+
+    def protect(self, protections: Protections) -> Protections:
+        """Write limits of voltage, current and power, rounded outwards, and return what the device holds.
+
+        None is the device's own hard limit, which nothing goes beyond. Current limits leave room for what
+        the converter shows at 0 A. Raises ``DeviceRefused``: an error flag refuses limits too.
+        """
+        wide, wanted = frames.HARD, protections
+        charge, discharge = wanted.charge_current_max_a, wanted.discharge_current_max_a
+        limits = {
+            LS_VOLT: _within(wide[LS_VOLT], _down(wanted.voltage_min_v), _up(wanted.voltage_max_v)),
+            LS_CURR: _within(wide[LS_CURR], _opposite(_current(discharge)), _current(charge)),
+            LS_PWR: _within(
+                wide[LS_PWR], _opposite(_up(wanted.power_max_w, 10)), _up(wanted.power_max_w, 10)
+            ),
+        }
+        with self._lock:
+            for message, (low, high) in limits.items():
+                self._write_limits(message, (low, high))
+            self._protected = limits
+        (v_min, v_max), (i_min, i_max) = limits[LS_VOLT], limits[LS_CURR]
+        return Protections(
+            voltage_max_v=v_max / 1000.0,
+            voltage_min_v=v_min / 1000.0,
+            charge_current_max_a=i_max / 1000.0,
+            discharge_current_max_a=-i_min / 1000.0,
+            power_max_w=limits[LS_PWR][1] / 10.0,
+        )
+
+    def _write_limits(self, message: int, wanted: tuple[int, int]) -> None:
+        payload = frames.encode_limits(message, *wanted, self.byte_order)
+        self.port.command(
+            message,
+            payload,
+            lambda echo: frames.limits(message, echo) == wanted,
+            f"{frames.LIMIT_SIGNALS[message]} limits {wanted[0]} to {wanted[1]}",
+        )
+        self._limits[message] = wanted
+
+    def _widen(self) -> None:
+        """Give the device its whole voltage range back while it is off: another cell may be put in."""
+        now_s = time.monotonic()
+        narrow = self._limits.get(LS_VOLT, frames.HARD[LS_VOLT]) != frames.HARD[LS_VOLT]
+        if self._on or not narrow or now_s - max(self._off_s, self._widened_s) < WIDEN_S:
+            return
+        self._widened_s = now_s
+        # Refused while an error flag is up: then it is tried again.
+        with contextlib.suppress(DeviceRefused):
+            if self._flags() is None:
+                self._write_limits(LS_VOLT, frames.HARD[LS_VOLT])
+
+
+def node_of(link: dict[str, Any]) -> int:
+    """Return a link's node; raise ``DeviceRefused`` outside 0x13 to 0x3F."""
+    try:
+        node = int(str(link["node"]), 0)
+    except (KeyError, ValueError) as error:
+        raise DeviceRefused(f"an EPC's link needs a node, 0x13 to 0x3F: {error}") from None
+    if node not in NODES:
+        raise DeviceRefused(f"an EPC's node is 0x13 to 0x3F, not 0x{node:02X}")
+    return node
+
+
+def _up(value: float | None, per_unit: int = 1000) -> int | None:
+    return None if value is None else up(value, per_unit)
+
+
+def _down(value: float | None) -> int | None:
+    return None if value is None else down(value, 1000)
+
+
+def _current(value: float | None) -> int | None:
+    return None if value is None else max(up(value, 1000), CURRENT_ROOM_MA)
+
+
+def _opposite(value: int | None) -> int | None:
+    return None if value is None else -value
+
+
+def _within(hard: tuple[int, int], low: int | None, high: int | None) -> tuple[int, int]:
+    return (
+        hard[0] if low is None else max(low, hard[0]),
+        hard[1] if high is None else min(high, hard[1]),
+    )
