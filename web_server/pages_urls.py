@@ -10,4 +10,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("web_server.cells.urls")),
     path("", include("web_server.profiles.urls")),
     path("", include("web_server.experiments.urls")),
+    path("", include("web_server.notices.urls")),
 ]

@@ -254,7 +254,9 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 def test_the_address_is_shown_nowhere_again(administrator: Person, client: Any) -> None:
     target = _target(administrator, address=MAIL)
     client.force_login(administrator)
-    shown = client.get("/notices/").content.decode()
+    page = client.get("/notices/")
+    assert page.status_code == 200
+    shown = page.content.decode()
     shown += client.get(f"/api/v1/notice-targets/{target.uuid}/").content.decode()
     shown += client.get("/system/").content.decode() + client.get("/admin/").content.decode()
     assert "open-sesame" not in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -98,6 +99,20 @@ def alarms(experiment: Experiment) -> list[Alarm]:
     """Return the experiment's alarms, newest first."""
     rows = experiment.alarms.select_related("station", "acknowledged_by", "experiment")
     return list(rows.order_by("-id")[:EVENTS_SHOWN])
+
+
+# What is shown around an alarm: enough to see how it came.
+AROUND = timedelta(minutes=5)
+
+
+def events_around(alarm: Alarm) -> list[Event]:
+    """Return what happened to the alarm's experiment, else its station, about when it was raised."""
+    rows = Event.objects.filter(at__gte=alarm.raised_at - AROUND, at__lte=alarm.raised_at + AROUND)
+    if alarm.experiment_id:
+        rows = rows.filter(experiment_id=alarm.experiment_id)
+    else:
+        rows = rows.filter(station_id=alarm.station_id, unit_id=alarm.unit_id)
+    return list(rows.order_by("-id")[:50])
 
 
 def step_rows(experiment: Experiment) -> list[StepRow]:

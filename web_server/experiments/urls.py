@@ -21,5 +21,6 @@ urlpatterns = [
     path("experiments/<uuid:uuid>/note/", runs.note, name="experiment-note"),
     path("experiments/<uuid:uuid>/requeue/", runs.requeue, name="experiment-requeue"),
     path("alarms/", alarms.alarms, name="alarms"),
+    path("alarms/<uuid:uuid>/", alarms.alarm, name="alarm"),
     path("alarms/<uuid:uuid>/acknowledge/", alarms.acknowledge, name="alarm-acknowledge"),
 ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -13,7 +12,7 @@ from django.http import QueryDict
 
 from web_server.commands.models import Command
 from web_server.experiments.models import Alarm, Experiment, Status
-from web_server.lab.models import Station, Unit
+from web_server.lab.models import Station
 from web_server.lib import curve
 from web_server.measurements.models import Rollup, Sample
 from wire.messages import STOPS
@@ -49,18 +48,6 @@ class Tile:
     series: str = "[]"
     voltage: curve.Curve | None = None
     current: curve.Curve | None = None
-
-
-@dataclass
-class Trouble:
-    """Something that needs a hand: how bad, what in words, and the button that helps."""
-
-    level: str
-    text: str
-    kind: str
-    item: Any = None
-    detail: str = ""
-    seen: dict[str, Any] = field(default_factory=dict)
 
 
 def stations(asked: QueryDict) -> QuerySet[Station]:
@@ -189,71 +176,3 @@ def one(uuid: UUID) -> Tile | None:
     """Return the tile of one station."""
     found = tiles(stations(QueryDict()).filter(uuid=uuid))
     return found[0] if found else None
-
-
-def troubles() -> list[Trouble]:
-    """Return what needs a person, the worst first, with its cause in words."""
-    found = [*_unsafe(), *_alarms(), *_offline(), *_waiting_people(), *_waiting_batteries(), *_pending()]
-    rank = {"error": 0, "warning": 1, "info": 2}
-    return sorted(found, key=lambda trouble: rank[trouble.level])
-
-
-def _unsafe() -> list[Trouble]:
-    rows = Station.objects.filter(retired_at=None, state=Station.State.UNSAFE)
-    return [Trouble("error", f"{row.name} may still be on.", "unsafe", row, row.state_detail) for row in rows]
-
-
-def _alarms() -> list[Trouble]:
-    rows = Alarm.objects.filter(state=Alarm.State.RAISED).select_related(
-        "station", "experiment", "acknowledged_by"
-    )
-    return [
-        Trouble("warning" if row.severity == Alarm.Severity.WARNING else "error", row.text, "alarm", row)
-        for row in rows.order_by("-id")[:20]
-    ]
-
-
-def _offline() -> list[Trouble]:
-    rows = Unit.objects.filter(approved=True, online=False, retired_at=None)
-    return [
-        Trouble(
-            "warning",
-            f"Unit {row.name} is offline.",
-            "offline",
-            row,
-            "What runs there goes on by itself and is delivered afterwards; nothing can be asked of it now.",
-        )
-        for row in rows[:20]
-    ]
-
-
-def _waiting_people() -> list[Trouble]:
-    rows = Experiment.objects.filter(status__in=[Status.RUNNING, Status.PAUSED]).exclude(waiting_for="")
-    return [
-        Trouble("warning", f"{row.name} waits for {row.waiting_for}", "confirm", row) for row in rows[:20]
-    ]
-
-
-def _waiting_batteries() -> list[Trouble]:
-    """Return queued experiments whose battery is nowhere, though their station is free and empty."""
-    rows = Experiment.objects.filter(
-        status=Status.QUEUED, battery__station=None, station__battery=None, station__isnull=False
-    ).select_related("battery", "station")
-    return [
-        Trouble("info", f"{row.name} starts when {row.battery.name} is in {row.station.name}.", "load", row)
-        for row in rows.order_by("-priority", "id")[:20]
-        if row.station is not None
-    ]
-
-
-def _pending() -> list[Trouble]:
-    rows = Unit.objects.filter(approved=False, retired_at=None)
-    return [
-        Trouble(
-            "info",
-            f"A new unit asks to take part: {row.hostname or row.name}, {row.ip or 'address unknown'}.",
-            "approve",
-            row,
-        )
-        for row in rows[:20]
-    ]

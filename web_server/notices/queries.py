@@ -33,3 +33,14 @@ def undelivered() -> list[Delivery]:
     for row in rows[:60]:
         newest.setdefault((row.alarm_id, row.target_name), row)
     return list(newest.values())
+
+
+def with_last_tests() -> list[Target]:
+    """Return every address with its newest test as ``last_test``; two queries."""
+    rows = list(targets())
+    newest: dict[int | None, Delivery] = {}
+    for test in Delivery.objects.filter(alarm=None, target__in=rows).order_by("-id")[:200]:
+        newest.setdefault(test.target_id, test)
+    for row in rows:
+        row.last_test = newest.get(row.pk)  # type: ignore[attr-defined]
+    return rows

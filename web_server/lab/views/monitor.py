@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from web_server.experiments import attention
 from web_server.lab import monitor as shown
 from web_server.lab import services
 from web_server.lab.glance import glance
@@ -25,7 +26,7 @@ def monitor(request: HttpRequest) -> HttpResponse:
         "lab/monitor.html",
         "monitor",
         tiles=shown.tiles(shown.stations(request.GET)),
-        troubles=shown.troubles(),
+        **_needs(),
         wall=request.GET.get("wall") == "1",
         filtered=any(request.GET.get(name) for name in FILTERS),
         places=sorted(set(Station.objects.filter(retired_at=None).values_list("location", flat=True)) - {""}),
@@ -36,7 +37,12 @@ def monitor(request: HttpRequest) -> HttpResponse:
 
 def trouble(request: HttpRequest) -> HttpResponse:
     """Send what needs attention, and the line on top."""
-    return part(request, "lab/trouble_now.html", troubles=shown.troubles(), glance=glance())
+    return part(request, "lab/trouble_now.html", glance=glance(), **_needs())
+
+
+def _needs() -> dict[str, Any]:
+    needs, more = attention.listed(attention.needs())
+    return {"needs": needs, "more": more}
 
 
 def line(request: HttpRequest) -> HttpResponse:

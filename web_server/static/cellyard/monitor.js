@@ -91,6 +91,10 @@ function trouble() {
   looking = setTimeout(() => htmx.ajax("GET", page.dataset.monitor, { swap: "none" }).then(() => tick()), 150);
 }
 
+// Overdue and stale come with the time, not with a message.
+const LOOK_AGAIN_MS = 20000;
+if (page?.dataset.monitor) setInterval(() => document.hidden || trouble(), LOOK_AGAIN_MS);
+
 if (page) {
   listen(page.dataset.stations ? { station: page.dataset.stations } : {}, {
     station(body) {

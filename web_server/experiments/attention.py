@@ -1,0 +1,209 @@
+"""What needs a person, the worst first: since when, the cause in one sentence, the one thing to do.
+
+The order is the design's: unsafe, tripped, held, waiting for a person, overdue, stale, finished and
+still loaded, to be loaded; then what concerns no station.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from web_server.cells.models import Battery
+from web_server.experiments.models import ACTIVE, FINAL, Alarm, Event, Experiment, Status
+from web_server.lab.models import Station, Unit
+from web_server.lib.numbers import duration
+from web_server.notices import queries as notices
+
+ORDER = (
+    "unsafe",
+    "tripped",
+    "unheard",
+    "held",
+    "waiting",
+    "inspect",
+    "warning",
+    "overdue",
+    "stale",
+    "finished",
+    "load",
+    "approve",
+)
+LEVELS = {
+    **dict.fromkeys(("unsafe", "tripped", "unheard"), "error"),
+    **dict.fromkeys(("held", "waiting", "inspect", "warning", "overdue", "stale"), "warning"),
+}
+# More of one kind are counted, not listed.
+SHOWN = 20
+# A test is overdue when it is later than it first expected by this much, or this part of its length.
+LATE_S, LATE_PART = 600.0, 0.05
+# A station that runs is heard every few seconds.
+STALE_S = 30.0
+
+
+@dataclass
+class Need:
+    """One thing that needs a hand."""
+
+    kind: str
+    text: str
+    item: Any
+    since: datetime | None = None
+    detail: str = ""
+
+    @property
+    def level(self) -> str:
+        """How bad it is: error, warning or info."""
+        return LEVELS.get(self.kind, "info")
+
+
+def needs() -> list[Need]:
+    """Return what needs a person, ranked; eleven queries whatever the size of the lab."""
+    now = timezone.now()
+    unsafe = list(_unsafe())
+    alarms = list(_alarms({need.item.pk for need in unsafe}))
+    held = {need.item.experiment_id for need in alarms if need.kind == "held"}
+    found: list[Need] = [*unsafe, *alarms, *_unheard(), *_running(now, held), *_quarantined()]
+    found += [*_offline(), *_finished(), *_to_load(), *_pending()]
+    return sorted(found, key=lambda need: (ORDER.index(need.kind), need.since or now))
+
+
+def listed(found: list[Need]) -> tuple[list[Need], int]:
+    """Return the first of each kind, and how many more there are."""
+    count: dict[str, int] = {}
+    shown = []
+    for need in found:
+        count[need.kind] = count.get(need.kind, 0) + 1
+        if count[need.kind] <= SHOWN:
+            shown.append(need)
+    return shown, len(found) - len(shown)
+
+
+def _unsafe() -> Iterable[Need]:
+    """Stations that are not confirmed off, since the alarm that says so."""
+    raised = Alarm.objects.filter(state=Alarm.State.RAISED, severity=Alarm.Severity.UNSAFE)
+    since = {alarm.station_id: alarm.raised_at for alarm in raised.order_by("-id")[:200]}
+    for row in Station.objects.filter(retired_at=None, state=Station.State.UNSAFE).order_by("name"):
+        why = row.state_detail or "its output was not confirmed off"
+        yield Need("unsafe", f"{row.name} may still be on: {why}", row, since.get(row.pk, row.updated_at))
+
+
+def _alarms(unsafe_stations: set[int]) -> Iterable[Need]:
+    """Alarms that nobody has acknowledged; a test that is held waits for its person in the same line."""
+    rows = Alarm.objects.filter(state=Alarm.State.RAISED).select_related(
+        "station", "experiment", "acknowledged_by"
+    )
+    for row in rows.order_by("-id")[:200]:
+        if row.severity == Alarm.Severity.WARNING:
+            kind = "warning"
+        elif row.experiment is not None and row.experiment.status == Status.PAUSED:
+            kind = "held"
+        else:
+            kind = "tripped"
+        if row.severity == Alarm.Severity.UNSAFE and row.station_id in unsafe_stations:
+            # The station itself says it, with its last line of defence.
+            continue
+        where = f"{row.station.name}: " if row.station else ""
+        yield Need(kind, f"{where}{row.text}", row, row.raised_at)
+
+
+def _unheard() -> Iterable[Need]:
+    for row in notices.undelivered():
+        where = row.alarm.station.name if row.alarm and row.alarm.station else "an alarm"
+        text = f"{row.target_name} could not be told of {where}: {row.outcome}"
+        yield Need("unheard", text, row.alarm, row.created_at)
+
+
+def _running(now: datetime, held: set[int | None]) -> Iterable[Need]:
+    """Tests that are paused, wait for somebody, are late, or are not heard of."""
+    rows = Experiment.objects.filter(status__in=ACTIVE).select_related("active_station__unit", "battery")
+    last = Event.objects.filter(kind=Event.Kind.STATUS, experiment__status=Status.PAUSED)
+    paused = {event.experiment_id: event for event in last.order_by("id")}
+    for row in rows.order_by("id"):
+        if row.pk in held:
+            continue
+        if row.status == Status.PAUSED:
+            event = paused.get(row.pk)
+            why = event.text if event else f"{row.name} is paused"
+            yield Need("held", why, row, event.at if event else row.updated_at)
+        elif row.waiting_for:
+            yield Need("waiting", f"{row.name} waits for {row.waiting_for}", row, row.updated_at)
+        else:
+            yield from _slow(row, now)
+
+
+def _slow(row: Experiment, now: datetime) -> Iterable[Need]:
+    station = row.active_station
+    if station is not None and station.unit.online and _silent(station, now):
+        yield Need(
+            "stale", f"{station.name} sends no readings though its unit is online.", row, station.reading_at
+        )
+    if row.planned_end is None or row.started_at is None:
+        return
+    length_s = (row.planned_end - row.started_at).total_seconds()
+    late = (now - row.planned_end).total_seconds()
+    if late > max(LATE_S, LATE_PART * length_s):
+        text = f"{row.name} should have ended {duration(late)} ago."
+        yield Need("overdue", text, row, row.planned_end)
+
+
+def _silent(station: Station, now: datetime) -> bool:
+    return station.reading_at is not None and now - station.reading_at > timedelta(seconds=STALE_S)
+
+
+def _quarantined() -> Iterable[Need]:
+    """Batteries that wait for an inspection: those in a station, or that a queued test wants."""
+    wanted = Experiment.objects.filter(battery=OuterRef("pk"), status=Status.QUEUED)
+    rows = Battery.objects.filter(
+        Q(station__isnull=False) | Exists(wanted), quarantined=True, retired_at=None
+    )
+    for row in rows.select_related("station")[:200]:
+        why = row.quarantine_reason.rstrip(".")
+        yield Need("inspect", f"{row.name} is in quarantine until somebody has looked at it: {why}.", row)
+
+
+def _offline() -> Iterable[Need]:
+    rows = Unit.objects.filter(approved=True, online=False, retired_at=None)
+    detail = "What runs there goes on by itself and is delivered afterwards; nothing can be asked of it now."
+    for row in rows[:200]:
+        yield Need("stale", f"Unit {row.name} is offline.", row, row.last_seen, detail)
+
+
+def _finished() -> Iterable[Need]:
+    """Batteries still in their station though their last test is over and none is to come."""
+    open_tests = Experiment.objects.filter(battery=OuterRef("pk")).exclude(status__in=FINAL)
+    rows = Battery.objects.filter(~Exists(open_tests), station__isnull=False, quarantined=False)
+    last = Experiment.objects.filter(
+        battery__in=rows, finished_at__isnull=False, active_station=None, station__battery__isnull=False
+    )
+    newest: dict[int, Experiment] = {}
+    for run in last.select_related("battery__station").order_by("battery_id", "-finished_at", "-id")[:2000]:
+        newest.setdefault(run.battery_id, run)
+    for run in newest.values():
+        battery = run.battery
+        if battery.loaded_at is None or run.finished_at is None or run.finished_at < battery.loaded_at:
+            continue
+        text = f"{run.name} is {run.status}; {battery.name} is still in {battery.station.name}."
+        yield Need("finished", text, battery, run.finished_at)
+
+
+def _to_load() -> Iterable[Need]:
+    """Queued tests whose battery is nowhere, though their station is free and empty."""
+    rows = Experiment.objects.filter(
+        status=Status.QUEUED, battery__station=None, station__battery=None, station__isnull=False
+    ).select_related("battery", "station")
+    for row in rows.order_by("-priority", "id")[:200]:
+        if row.station is not None and not row.battery.quarantined:
+            text = f"{row.name} starts when {row.battery.name} is in {row.station.name}."
+            yield Need("load", text, row, row.created_at)
+
+
+def _pending() -> Iterable[Need]:
+    for row in Unit.objects.filter(approved=False, retired_at=None)[:200]:
+        who = f"{row.hostname or row.name}, {row.ip or 'address unknown'}"
+        yield Need("approve", f"A new unit asks to take part: {who}.", row, row.created_at)
