@@ -135,8 +135,8 @@ def _binding() -> Any:
 class SimulatedHv:
     """The simulator's parameter table over a local socket: one JSON object a line, each answered by one."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, timeout_s: float = SIMULATED_TIMEOUT_S) -> None:
+        self.address, self.timeout_s = address, timeout_s
         self._socket: socket.socket | None = None
         self._lines: Any = None
 
@@ -145,7 +145,7 @@ class SimulatedHv:
         host, _, port = self.address.rpartition(":")
         self.close()
         try:
-            self._socket = socket.create_connection((host, int(port)), SIMULATED_TIMEOUT_S)
+            self._socket = socket.create_connection((host, int(port)), self.timeout_s)
         except (OSError, ValueError):
             raise DeviceLost(f"CAEN {self.address} cannot be connected") from None
         self._lines = self._socket.makefile("r", encoding="ascii")
@@ -193,5 +193,5 @@ def library(link: dict[str, Any]) -> HvLibrary:
     if chosen == "caen-libs":
         return CaenLibs(address, str(link.get("system", "V65XX")), str(link.get("link", "OPTLINK")))
     if chosen == "simulated":
-        return SimulatedHv(address)
+        return SimulatedHv(address, float(link.get("timeout_s", SIMULATED_TIMEOUT_S)))
     raise DeviceRefused(f"the link's library {chosen!r} is neither caen-libs nor simulated")

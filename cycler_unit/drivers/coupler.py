@@ -7,7 +7,7 @@ Settings of the catalogue row (or of the link); addresses as in ``registers.py``
 | ``inputs`` | name -> register: contacts, 1 = closed = as it shall be (a broken wire reads open) |
 | ``outputs`` | name -> coil, in the order in which Down opens them |
 | ``life`` | a counter that the coupler moves by itself; standing still for ``life_s`` = inputs missing |
-| ``watchdog`` | ``time`` (in s after its scale), ``trigger``, ``status``, ``restart``; ``running`` word, ``time_s``, ``output`` |
+| ``watchdog`` | ``time`` (in s after its scale), ``trigger``, ``status``, ``restart``, ``stop``; ``running`` word, ``time_s``, ``output`` |
 
 The dead-man output (safety.md rule 3) closes only while the coupler's own watchdog runs: each ``set(output, 1)``
 triggers the watchdog; without one for ``time_s`` (5 s) the coupler opens the output by itself, with this
@@ -36,6 +36,7 @@ class Watchdog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     status: Register
     output: str
     restart: Register | None = None
+    stop: Register | None = None
     running: int = 1
     time_s: float = 5.0
 
@@ -93,7 +94,9 @@ class IoCoupler(ModbusDevice):
             return
         held = dog.time.read(self.modbus)
         if held is None or abs(held - dog.time_s) > dog.time.scale / 2:
-            # Refused by a coupler whose watchdog runs with another time: its own words say so.
+            # A running watchdog keeps its time. Everything is open by now, so it may be stopped.
+            if dog.stop is not None:
+                dog.stop.write(self.modbus, 1.0)
             dog.time.write(self.modbus, dog.time_s)
             held = dog.time.read(self.modbus)
         if held is None or abs(held - dog.time_s) > dog.time.scale / 2:

@@ -103,6 +103,8 @@ class Coupler(ModbusDevice):
             self._sign_of_life(value)
         if address == self.dog["restart"]["address"] and value == 1 and self.status == EXPIRED:
             self.status, self.triggered_s = RUNNING, self.clock()
+        if address == self.dog["stop"]["address"] and value == self.dog["stop"]["on"]:
+            self.status = STOPPED
         super().take(table, address, value)
 
     def _put(self, output: str, is_on: bool) -> None:
@@ -146,7 +148,7 @@ class Coupler(ModbusDevice):
         for name in self.outputs:
             self.store(self.outputs[name], 0.0)
         self.isolate(self.spec.isolators, self.states())
-        for entry in ("time", "trigger", "status", "restart"):
+        for entry in ("time", "trigger", "status", "restart", "stop"):
             self.tables["holding"][self.dog[entry]["address"]] = 0
         self.tables["holding"][self.dog["time"]["address"]] = FACTORY_TIME
         self.store(self.life, 0)

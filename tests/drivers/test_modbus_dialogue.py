@@ -261,8 +261,9 @@ OPEN_COUPLER = (
     STATES,
     ("01 0000 0004", "01 01 00"),
     ("03 1006 0001", "03 02 0000"),
-    # The watchdog comes with 10 s: 5 s are written and read back; the trigger goes on from where it stands.
+    # The watchdog comes with 10 s: it is stopped, 5 s are written and read back; the trigger goes on from where it stands.
     ("03 1000 0001", "03 02 0064"),
+    ("06 1008 aa55", "06 1008 aa55"),
     ("06 1000 0032", "06 1000 0032"),
     ("03 1000 0001", "03 02 0032"),
     ("03 1003 0001", "03 02 0009"),

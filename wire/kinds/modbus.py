@@ -187,6 +187,7 @@ IO_COUPLER = Kind(
             "trigger": {"table": "holding", "address": 0x1003, "format": "uint16"},
             "status": {"table": "holding", "address": 0x1006, "format": "uint16"},
             "restart": {"table": "holding", "address": 0x1007, "format": "uint16"},
+            "stop": {"table": "holding", "address": 0x1008, "format": "uint16", "on": 0xAA55},
             "running": 1,
             "time_s": 5.0,
             "output": "dead_man",
