@@ -54,7 +54,7 @@ class Power:
         try:
             identity = self.device.open()
         except BaseException:
-            self.device.close()
+            self.close()
             raise
         if self.serial_number and identity.serial_number != self.serial_number:
             self.device.close()
