@@ -23,7 +23,7 @@ from web_server.commands.models import Command
 from web_server.experiments.models import ACTIVE, Alarm, Event, Experiment
 from web_server.lab.models import Station
 from web_server.measurements import charts
-from web_server.measurements.models import Sample
+from web_server.measurements.models import DeviceReading, Sample
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,19 +80,23 @@ class Wants:
     stations: frozenset[str] = frozenset()
     experiments: frozenset[str] = frozenset()
     commands: frozenset[str] = frozenset()
+    devices: frozenset[str] = frozenset()
 
     @property
     def everything(self) -> bool:
         """Whether there is no filter."""
-        return not (self.stations or self.experiments or self.commands)
+        return not (self.stations or self.experiments or self.commands or self.devices)
 
     def match(self, message: Message) -> bool:
         """Return whether this stream gets the message."""
         if message.kind == "sample" and message.newest_only != self.everything:
             return False
+        if message.kind == "reading":
+            # Devices are many and read all the time: only who names one hears of it.
+            return bool(message.about & self.devices)
         if self.everything:
             return True
-        return bool(message.about & (self.stations | self.experiments | self.commands))
+        return bool(message.about & (self.stations | self.experiments | self.commands | self.devices))
 
 
 @dataclass
@@ -142,6 +146,7 @@ class Feed:
         self._samples: dict[str, int] = {}
         self._watched_at: dict[str, float] = {}
         self._newest: dict[str, int] = {}
+        self._readings: dict[str, int] = {}
 
     def close(self) -> None:
         """Give the connection of this thread back."""
@@ -157,6 +162,7 @@ class Feed:
         messages += [_alarm(row) for row in _wanted_alarms(wants)]
         commands = live.commands().filter(uuid__in=wants.commands) if wants.commands else []
         messages += [_command(row) for row in commands]
+        messages += [_reading(row) for row in live.readings(wants.devices)]
         if cursor.event is not None:
             missed = live.events().filter(pk__gt=cursor.event, pk__lte=self._last_event)
             messages += [_event(row) for row in missed.order_by("-pk")[:MISSED_EVENTS][::-1]]
@@ -198,7 +204,15 @@ class Feed:
             _command(row) for row in self._commands.news(live.commands().filter(updated_at__gt=since))
         ]
         messages += [_alarm(row) for row in self._alarms.news(live.alarms().filter(updated_at__gt=since))]
+        messages += self._new_readings(frozenset().union(*(want.devices for want in wanted)))
         return messages + self._changed_stations(since)
+
+    def _new_readings(self, devices: frozenset[str]) -> list[Message]:
+        """Tell the newest reading of each watched device that has a new one."""
+        fresh = [row for row in live.readings(devices) if self._readings.get(str(row.device.uuid)) != row.pk]
+        told = {str(row.device.uuid): row.pk for row in fresh}
+        self._readings = {key: pk for key, pk in {**self._readings, **told}.items() if key in devices}
+        return [_reading(row) for row in fresh]
 
     def _new_samples(self, wanted: Sequence[Wants]) -> list[Message]:
         messages = []
@@ -327,6 +341,11 @@ def _alarm(row: Alarm) -> Message:
 
 def _command(row: Command) -> Message:
     return Message("command", _about(row) | {str(row.uuid)}, _json(live.command_body(row)))
+
+
+def _reading(row: DeviceReading) -> Message:
+    body = {"device": str(row.device.uuid), "at": row.at, "values": row.values}
+    return Message("reading", frozenset({body["device"]}), _json(body))
 
 
 def _samples(experiment: Experiment, got: dict[str, Any], newest_only: bool = False) -> Message:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from web_server.api.fields import written
 from web_server.commands.api import CommandRow
@@ -12,7 +13,8 @@ from web_server.commands.models import Command
 from web_server.experiments.bodies import AlarmBody, EventBody
 from web_server.experiments.models import Alarm, Event, Experiment
 from web_server.lab.bodies import StationLive
-from web_server.lab.models import Station
+from web_server.lab.models import Device, Station
+from web_server.measurements.models import DeviceReading
 
 
 def stations() -> QuerySet[Station]:
@@ -39,6 +41,16 @@ def alarms() -> QuerySet[Alarm]:
 def commands() -> QuerySet[Command]:
     """Return commands in order."""
     return Command.objects.select_related("experiment", "station", "unit", "issued_by").order_by("pk")
+
+
+def readings(devices: Collection[str]) -> list[DeviceReading]:
+    """Return the newest recorded reading of each of these devices (UUIDs)."""
+    if not devices:
+        return []
+    newest = DeviceReading.objects.filter(device=OuterRef("pk")).order_by("-at").values("pk")[:1]
+    keys = Device.objects.filter(uuid__in=devices).annotate(newest=Subquery(newest))
+    found = [key for key in keys.values_list("newest", flat=True) if key is not None]
+    return list(DeviceReading.objects.filter(pk__in=found).select_related("device"))
 
 
 def station_body(row: Station) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """``GET /api/v1/stream/``: server-sent events.
 
 Messages ``sample``, ``event``, ``alarm``, ``station`` and ``command``, each with the same body as its
-resource. ``?station=``, ``?experiment=`` and ``?command=`` (comma-separated UUIDs) choose what comes;
+resource; ``reading {device, at, values}`` only of devices that ``?device=`` names. ``?station=``,
+``?experiment=``, ``?command=`` and ``?device=`` (comma-separated UUIDs) choose what comes;
 without a filter everything does, but of samples only the newest of each experiment. The ``id`` of
 each message is where the stream stands: sent back as ``Last-Event-ID`` (a browser does so by itself)
 or ``?last_event_id=``, the stream goes on from there.
@@ -53,7 +54,7 @@ class StreamView(Checked):
     """Events as they happen: samples, events, alarms, stations, commands."""
 
     content_negotiation_class = AnyAccept
-    query_parameters = {"get": {"station", "experiment", "command", "last_event_id"}}
+    query_parameters = {"get": {"station", "experiment", "command", "device", "last_event_id"}}
 
     @extend_schema(
         operation_id="stream",
@@ -61,6 +62,7 @@ class StreamView(Checked):
             query("station", OpenApiTypes.STR, "UUIDs, comma-separated."),
             query("experiment", OpenApiTypes.STR, "UUIDs, comma-separated."),
             query("command", OpenApiTypes.STR, "UUIDs, comma-separated."),
+            query("device", OpenApiTypes.STR, "UUIDs, comma-separated: their readings."),
             query("last_event_id", OpenApiTypes.STR, "Where to go on, as the header Last-Event-ID."),
         ],
         responses={(200, "text/event-stream"): OpenApiResponse(OpenApiTypes.STR, description=__doc__ or "")},
@@ -71,6 +73,7 @@ class StreamView(Checked):
             stations=_uuids(request, "station"),
             experiments=_uuids(request, "experiment"),
             commands=_uuids(request, "command"),
+            devices=_uuids(request, "device"),
         )
         last = request.headers.get("Last-Event-ID") or request.query_params.get("last_event_id") or ""
         # The request goes on for hours: what it needed of the database it gives back now.

@@ -32,6 +32,7 @@ class CommandBody(StrictModelSerializer):
     experiment = Reference(read_only=True)
     args = serializers.SerializerMethodField(help_text="null in lists and events when larger than 4 kB.")
     result = serializers.JSONField(read_only=True)
+    progress = serializers.JSONField(read_only=True, help_text="{done, of, text} of a long command.")
     outcome = serializers.SerializerMethodField(help_text="done, refused or failed: the unit's word")
     issued_by = serializers.CharField(source="issued_by_name", read_only=True)
     issued_at = serializers.DateTimeField(source="created_at", read_only=True)
@@ -47,6 +48,7 @@ class CommandBody(StrictModelSerializer):
             "experiment",
             "status",
             "outcome",
+            "progress",
             "result",
             "reason",
             "issued_by",

@@ -20,13 +20,16 @@ from web_server.commands.sending import send
 from web_server.commands.waiting import answer_with, seconds_to_wait, until_closed
 from web_server.lab import services
 from web_server.lab.bodies import (
+    AddModelBody,
     DeviceBody,
     DeviceModelBody,
     StationBody,
     StationVersionBody,
     UnitBody,
+    ZoneBody,
 )
-from web_server.lab.models import Device, DeviceModel, Station, Unit
+from web_server.lab.models import Device, DeviceModel, Station, Unit, Zone
+from web_server.measurements.api import READING_PARAMETERS, ReadingsBody, asked_readings
 
 
 class DetectBody(StrictSerializer):
@@ -104,6 +107,12 @@ class UnitViewSet(Changeable):
         return answer_with(until_closed(command, wait_s))
 
 
+class RecordBody(StrictSerializer):
+    """How often a device's readings are recorded while nothing runs."""
+
+    record_every_s = serializers.FloatField(min_value=1, max_value=3600, allow_null=True)
+
+
 class DeviceModelFilters(django_filters.FilterSet):
     """Filters of the catalogue."""
 
@@ -116,14 +125,28 @@ class DeviceModelFilters(django_filters.FilterSet):
     list=extend_schema(summary="List the catalogue"), retrieve=extend_schema(summary="Read a device model")
 )
 class DeviceModelViewSet(Read):
-    """Kinds of device that Cellyard knows: from its catalogue, and from drivers installed on units."""
+    """Kinds of device that Cellyard knows: its catalogue, drivers installed on units, models added here."""
 
     serializer_class = DeviceModelBody
+    write_role = Role.MANAGER
     filterset_class = DeviceModelFilters
     search_fields = ["key", "label", "maker", "model", "family"]
     ordering_fields = ["label", "maker", "model", "type", "family", "role", "voltage_max_v", "current_max_a"]
     ordering = ["label"]
     queryset = DeviceModel.objects.all()
+
+    @extend_schema(
+        summary="Add a model of a known family", request=AddModelBody, responses={201: DeviceModelBody}
+    )
+    def create(self, request: Request) -> Response:
+        """Add a model with the driver of a known one; its limits lie inside that one's."""
+        return self.show(services.add_model(request.user, **self.body(AddModelBody)), status=201)
+
+    @extend_schema(summary="Remove a model that was added here")
+    def destroy(self, request: Request, id: Any) -> Response:
+        """Remove a model that people added and that no device is of."""
+        services.remove_model(request.user, self.get_object())
+        return Response(status=204)
 
 
 class DeviceFilters(django_filters.FilterSet):
@@ -145,24 +168,62 @@ class DeviceFilters(django_filters.FilterSet):
 class DeviceViewSet(Read):
     """What units found, and whether a station uses it."""
 
+    write_role = Role.OPERATOR
+    query_parameters = {"commands": {"wait"}, "readings": {"from", "to", "points"}}
+
     serializer_class = DeviceBody
     filterset_class = DeviceFilters
     search_fields = ["serial_number", "link_name", "model__label", "model__key", "unit__name"]
     ordering_fields = ["serial_number", "link_name", "model__label", "unit__name", "connected", "last_seen"]
     ordering = ["unit__name", "model__label", "serial_number"]
-    queryset = Device.objects.select_related("unit", "model", "station")
+    queryset = Device.objects.select_related("unit", "model", "station", "zone")
+
+    @extend_schema(summary="Change how often its readings are recorded", request=RecordBody)
+    def partial_update(self, request: Request, id: Any) -> Response:
+        """Set the period of recording while nothing runs; null = every 10 s."""
+        device = self.get_object()
+        return self.show(services.record_every(request.user, device, **self.body(RecordBody)))
+
+    @extend_schema(
+        summary="Read a device's recorded readings", parameters=READING_PARAMETERS, responses=ReadingsBody
+    )
+    @action(detail=True, methods=["get"], pagination_class=None, filterset_class=None)
+    def readings(self, request: Request, id: Any) -> Response:
+        """Return what was recorded while it ran no experiment, as columns; gaps are rows of nulls."""
+        return Response(asked_readings(self.get_object(), request))
+
+    @extend_schema(
+        summary="Send a command to a device",
+        request=CommandRequest,
+        responses={201: CommandBody},
+        parameters=[WAIT],
+    )
+    @action(detail=True, methods=["post"])
+    def commands(self, request: Request, id: Any) -> Response:
+        """Read it, take its lease, set it, switch it off; `?wait=5` holds the answer until it is done."""
+        device, wait_s = self.get_object(), seconds_to_wait(request)
+        command = send(request.user, unit=device.unit, device=device, **self.body(CommandRequest))
+        return answer_with(until_closed(command, wait_s))
 
 
 class StopAllBody(StrictSerializer):
-    """Which stations to stop; nothing = all."""
+    """Which stations to stop, or those of which zone; nothing = all."""
 
     stations = serializers.ListField(child=Reference(queryset=Station.objects.all()), required=False)
+    zone = Reference(queryset=Zone.objects.all(), required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse both at once."""
+        if len(attrs) > 1:
+            raise serializers.ValidationError({"zone": ["name stations or a zone, not both"]})
+        return attrs
 
 
 class StationFilters(ResourceFilters):
     """Filters of the list of stations."""
 
     unit = django_filters.UUIDFilter(field_name="unit__uuid")
+    zone = django_filters.UUIDFilter(field_name="zone__uuid")
     battery = django_filters.UUIDFilter(field_name="battery__uuid")
     empty = django_filters.BooleanFilter(field_name="battery", lookup_expr="isnull")
 
@@ -191,7 +252,7 @@ class StationViewSet(Resource):
     roles = {"commands": Role.OPERATOR, "stop_all": Role.OPERATOR}
     query_parameters = {"commands": {"wait"}, "stop_all": {"wait"}}
     queryset = Station.objects.select_related(
-        "unit", "owner", "battery", "active_experiment"
+        "unit", "owner", "battery", "active_experiment", "zone"
     ).prefetch_related("devices__device", "measures__device")
 
     def add(self, **body: Any) -> Station:
@@ -236,14 +297,67 @@ class StationViewSet(Resource):
     def stop_all(self, request: Request) -> Response:
         """Switch off the named stations, or all: one command per unit, never expiring."""
         wait_s = seconds_to_wait(request)
-        commands = services.stop_all(request.user, self.body(StopAllBody).get("stations"))
+        body = self.body(StopAllBody)
+        commands = services.stop_all(request.user, body.get("stations"), zone=body.get("zone"))
         closed = [until_closed(command, wait_s) for command in commands]
         return Response(CommandBody(closed, many=True).data, status=201)
 
 
+class ZoneFilters(django_filters.FilterSet):
+    """Filters of the list of zones."""
+
+    unit = django_filters.UUIDFilter(field_name="unit__uuid")
+
+    class Meta:
+        model = Zone
+        fields = ["name"]
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List zones"),
+    create=extend_schema(summary="Make a zone"),
+    retrieve=extend_schema(summary="Read a zone"),
+    update=extend_schema(summary="Change a zone (its stations get a new version)"),
+    partial_update=extend_schema(summary="Change parts of a zone"),
+    destroy=extend_schema(summary="Remove a zone that no station is in"),
+)
+class ZoneViewSet(Resource):
+    """What stations share: interlocks, and outputs that act when one opens."""
+
+    serializer_class = ZoneBody
+    filterset_class = ZoneFilters
+    search_fields = ["name", "description", "unit__name"]
+    ordering_fields = ["name", "unit__name", "created_at", "updated_at"]
+    ordering = ["name"]
+    write_role = Role.MANAGER
+    queryset = Zone.objects.select_related("unit").prefetch_related("stations")
+    # A zone holds no history of its own: it is removed, not retired.
+    retire = None  # type: ignore[assignment]
+
+    def add(self, **body: Any) -> Zone:
+        """Make a zone."""
+        return services.save_zone(self.request.user, **_plain(body))
+
+    def change(self, instance: Zone, **body: Any) -> Zone:
+        """Change a zone."""
+        return services.save_zone(self.request.user, zone=instance, **_plain(body))
+
+    def put_away(self, instance: Zone) -> None:
+        """Remove a zone."""
+        services.remove_zone(self.request.user, instance)
+
+
+def _plain(body: dict[str, Any]) -> dict[str, Any]:
+    """Turn the parts of a zone into plain dicts, with devices by their id."""
+    for part in ("interlocks", "outputs"):
+        if part in body:
+            body[part] = [{**entry, "device": str(entry["device"])} for entry in body[part]]
+    return body
+
+
 def _entries(body: dict[str, Any]) -> dict[str, Any]:
     """Turn the parts of a composition into plain dicts, as the service takes them."""
-    for part in ("devices", "measures"):
+    for part in ("devices", "measures", "outputs"):
         if part in body:
             body[part] = [dict(entry) for entry in body[part]]
     if "limits" in body:

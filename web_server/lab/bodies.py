@@ -17,6 +17,7 @@ from web_server.lab.models import (
     StationDevice,
     StationVersion,
     Unit,
+    Zone,
 )
 
 
@@ -49,6 +50,7 @@ class UnitBody(StrictModelSerializer):
             "spool_batches",
             "rejected_batches",
             "dropped_messages",
+            "unknown_devices",
             "retired_at",
             "created_at",
             "updated_at",
@@ -62,6 +64,8 @@ class DeviceModelBody(StrictModelSerializer):
 
     id = serializers.UUIDField(source="uuid", read_only=True)
     measures = serializers.JSONField(read_only=True)
+    controls = serializers.JSONField(read_only=True)
+    link_settings = serializers.JSONField(read_only=True)
     off = serializers.JSONField(read_only=True)
 
     class Meta:
@@ -76,6 +80,8 @@ class DeviceModelBody(StrictModelSerializer):
             "family",
             "role",
             "link",
+            "link_settings",
+            "identity",
             "voltage_min_v",
             "voltage_max_v",
             "current_min_a",
@@ -83,6 +89,7 @@ class DeviceModelBody(StrictModelSerializer):
             "power_min_w",
             "power_max_w",
             "measures",
+            "controls",
             "off",
             "source",
         ]
@@ -99,7 +106,9 @@ class DeviceBody(StrictModelSerializer):
     measures = serializers.ListField(
         source="model.measure_names", child=serializers.CharField(), read_only=True
     )
+    controls = serializers.SerializerMethodField(help_text="What can be set on it.")
     station = Reference(read_only=True)
+    zone = Reference(read_only=True)
     free = serializers.SerializerMethodField()
 
     class Meta:
@@ -115,15 +124,24 @@ class DeviceBody(StrictModelSerializer):
             "link_name",
             "connected",
             "detail",
+            "controls",
             "station",
+            "zone",
             "free",
+            "record_every_s",
             "first_seen",
             "last_seen",
+            "gone_since",
         ]
+        read_only_fields = [name for name in fields if name != "record_every_s"]
 
     def get_free(self, device: Device) -> bool:
         """Return whether a station can still take it."""
-        return device.station_id is None
+        return device.station_id is None and device.zone_id is None
+
+    def get_controls(self, device: Device) -> list[str]:
+        """Return the names of its controls."""
+        return [control["name"] for control in device.model.controls]
 
 
 class StationDeviceBody(StrictSerializer):
@@ -141,8 +159,113 @@ class StationMeasureBody(StrictSerializer):
     name = serializers.CharField()
 
 
-class StationOutputBody(serializers.DictField):
-    """An auxiliary output: ``name`` and what its driver needs."""
+class StationOutputBody(StrictSerializer):
+    """An auxiliary output: a control of a device under a name for steps, and what it takes on events."""
+
+    name = serializers.CharField()
+    device = serializers.UUIDField()
+    control = serializers.CharField()
+    minimum = serializers.FloatField(required=False, allow_null=True)
+    maximum = serializers.FloatField(required=False, allow_null=True)
+    safe = serializers.FloatField(required=False, allow_null=True, help_text="Manual Down and a lost lease.")
+    on_trip = serializers.FloatField(required=False, allow_null=True)
+    on_finish = serializers.FloatField(required=False, allow_null=True)
+
+    def to_representation(self, instance: dict[str, Any]) -> dict[str, Any]:
+        """Return what is set."""
+        return {name: given for name, given in instance.items() if given is not None}
+
+
+class InterlockBody(StrictSerializer):
+    """A boolean measure that must read ``ok``."""
+
+    name = serializers.CharField()
+    device = serializers.UUIDField()
+    measure = serializers.CharField()
+    ok = serializers.FloatField(required=False, help_text="1 (default): closed is well; 0: open is well.")
+
+    def to_representation(self, instance: dict[str, Any]) -> dict[str, Any]:
+        """Return it as it is kept."""
+        return dict(instance)
+
+
+class ZoneOutputBody(StrictSerializer):
+    """An output that acts when an interlock of its zone opens."""
+
+    name = serializers.CharField()
+    device = serializers.UUIDField()
+    control = serializers.CharField()
+    on_trip = serializers.FloatField()
+    normal = serializers.FloatField(required=False, allow_null=True)
+    on_server_lost = serializers.BooleanField(
+        required=False, help_text="The annunciator: also when an alarm cannot reach the server."
+    )
+
+    def to_representation(self, instance: dict[str, Any]) -> dict[str, Any]:
+        """Return it as it is kept."""
+        return dict(instance)
+
+
+class ZoneBody(StrictModelSerializer):
+    """What stations share: interlocks, and outputs that act when one opens."""
+
+    id = serializers.UUIDField(source="uuid", read_only=True)
+    unit = Reference(queryset=Unit.objects.all())
+    interlocks = InterlockBody(many=True, required=False)
+    outputs = ZoneOutputBody(many=True, required=False)
+    stations = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Zone
+        fields = [
+            "id",
+            "name",
+            "description",
+            "unit",
+            "interlocks",
+            "outputs",
+            "max_age_s",
+            "stations",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = ["created_at", "updated_at"]
+        extra_kwargs = {"name": {"validators": []}, "description": {"required": False}}
+
+    def get_stations(self, zone: Zone) -> list[str]:
+        """Return the UUIDs of the stations in it."""
+        return [str(station.uuid) for station in zone.stations.all() if station.retired_at is None]
+
+
+class OfMeasureBody(StrictSerializer):
+    """How well one measure is measured."""
+
+    resolution = serializers.FloatField(required=False, min_value=0)
+    accuracy = serializers.FloatField(required=False, min_value=0)
+    accuracy_rel = serializers.FloatField(required=False, min_value=0)
+    max_age_s = serializers.FloatField(required=False, min_value=0, allow_null=True)
+    frozen_s = serializers.FloatField(required=False, min_value=0, allow_null=True)
+    period_s = serializers.FloatField(required=False, min_value=0, allow_null=True)
+
+
+class AddModelBody(StrictSerializer):
+    """A model of a known family: what is left out is as ``base`` has it."""
+
+    base = Reference(queryset=DeviceModel.objects.all())
+    label = serializers.CharField(max_length=100)
+    maker = serializers.CharField(max_length=100)
+    model = serializers.CharField(max_length=100)
+    identity = serializers.CharField(
+        max_length=250, required=False, help_text="Regular expression on what it answers."
+    )
+    voltage_min_v = serializers.FloatField(required=False, allow_null=True)
+    voltage_max_v = serializers.FloatField(required=False, allow_null=True)
+    current_min_a = serializers.FloatField(required=False, allow_null=True)
+    current_max_a = serializers.FloatField(required=False, allow_null=True)
+    power_min_w = serializers.FloatField(required=False, allow_null=True)
+    power_max_w = serializers.FloatField(required=False, allow_null=True)
+    link_settings = serializers.DictField(required=False)
+    measures = serializers.DictField(child=OfMeasureBody(), required=False)
 
 
 class StationLimitsBody(StrictSerializer):
@@ -150,7 +273,8 @@ class StationLimitsBody(StrictSerializer):
 
     def get_fields(self) -> dict[str, serializers.Field]:  # type: ignore[type-arg]
         """Return one number per limit of the envelope's station."""
-        return {name: serializers.FloatField(required=False) for name in LIMITS}
+        numbers = {name: serializers.FloatField(required=False) for name in (*LIMITS, "isolator_max_v")}
+        return {**numbers, "store": serializers.CharField(required=False, max_length=60)}
 
     def to_representation(self, instance: dict[str, Any]) -> dict[str, Any]:
         """Return the limits that are set."""
@@ -178,8 +302,9 @@ class StationBody(StrictModelSerializer):
     tags = serializers.ListField(child=serializers.CharField(), required=False)
     devices = StationDeviceBody(many=True)
     measures = StationMeasureBody(many=True, required=False)
-    outputs = serializers.ListField(child=StationOutputBody(), required=False)
+    outputs = StationOutputBody(many=True, required=False)
     limits = StationLimitsBody(required=False)
+    zone = Reference(queryset=Zone.objects.all(), required=False, allow_null=True)
     parent = serializers.SerializerMethodField(help_text="Number of the version before.")
     owner = ByName(read_only=True)
     battery = serializers.SerializerMethodField()
@@ -203,6 +328,13 @@ class StationBody(StrictModelSerializer):
             "limits",
             "sensing",
             "loop_period_s",
+            "quadrants",
+            "leak_a",
+            "dead_man",
+            "unguarded_max_wh",
+            "max_energy_wh",
+            "max_hazard_level",
+            "zone",
             "version",
             "unit_version",
             "parent",
@@ -214,11 +346,15 @@ class StationBody(StrictModelSerializer):
             "reading",
             "reading_at",
             "latched_alarm",
+            "lease",
+            "output_values",
             "retired_at",
             "created_at",
             "updated_at",
         ]
         read_only_fields = [
+            "lease",
+            "output_values",
             "version",
             "unit_version",
             "state",
@@ -283,5 +419,7 @@ class StationLive(serializers.BaseSerializer):  # type: ignore[type-arg]
             "reading": station.reading,
             "reading_at": station.reading_at,
             "latched_alarm": str(station.latched_alarm) if station.latched_alarm else None,
+            "lease": station.lease or None,
+            "output_values": station.output_values,
             "version": station.version,
         }

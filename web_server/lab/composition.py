@@ -39,6 +39,8 @@ RESERVED = frozenset(
     ]
 )
 LIMITS = STATION_BOUNDS
+# The unit reads these beside them: the common store by its name (rule 14), the isolator's own (rule 17).
+FURTHER = ("store", "isolator_max_v")
 # A measure under this name is the cell's own temperature: nothing else may take it (rule 16).
 CELL_TEMPERATURE = "temperature_c"
 _CELSIUS = ("°C", "C", "degC")
@@ -138,12 +140,15 @@ def _zone(unit: Unit, zone: Any) -> list[fields.Error]:
 def _limits(limits: Any) -> list[fields.Error]:
     if not isinstance(limits, dict):
         return [fields.error("limits", "limits is an object of numbers.")]
-    own = [*fields.unknown(limits, LIMITS, "station's limits"), *fields.numbers(limits, LIMITS)]
+    known, numbers = (*LIMITS, *FURTHER), (*LIMITS, "isolator_max_v")
+    own = [*fields.unknown(limits, known, "station's limits"), *fields.numbers(limits, numbers)]
+    own += fields.texts(limits, {"store": 60})
     if not own:
         for low, high in (
             ("voltage_min_v", "voltage_max_v"),
             ("current_min_a", "current_max_a"),
             ("temperature_min_c", "temperature_max_c"),
+            ("store_min_v", "store_max_v"),
         ):
             own += fields.in_order(limits, low, high)
     return [{**error, "field": f"limits.{error['field']}"} for error in own]

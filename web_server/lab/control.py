@@ -28,9 +28,14 @@ from wire import messages
 # A renewal that is not sent by then would renew a lease that has lapsed.
 LEASE_EXPIRES_S = 5.0
 SET_EXPIRES_S = 10.0
-# Longer than a working day and a night nobody stands beside it: that is an experiment.
-LONGEST_S = 24 * 3600.0
+# Nobody stands beside an improvised set-up for longer than a working day: that is an experiment.
+LONGEST_S = 8 * 3600.0
 TYPED = ("voltage_min_v", "voltage_max_v", "current_min_a", "current_max_a")
+# Why a power device is not controlled by itself.
+LOOSE = (
+    "moves current and is in no station: compose a station with it, which names its limits and its "
+    "battery, and control that by hand"
+)
 MODES = ("off", "cc", "cv", "cp")
 # What a power device must be told in each mode.
 _NEEDS = {"off": (), "cc": ("current_a",), "cv": ("voltage_v",), "cp": ("power_w",)}
@@ -97,6 +102,8 @@ def _refuse_taken(target: Target) -> None:
             )
         if target.zone is not None:
             raise Refused.one(f"{target} guards the zone {target.zone.name}; it is not for hands.", "device")
+        if target.model.role == StationDevice.Role.POWER:
+            raise Refused.one(f"{target} {LOOSE}", "device")
         return
     if target.retired_at:
         raise Refused.one(f"{target.name} is retired.", "station")
@@ -128,7 +135,7 @@ def _terms(target: Target, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _duration(given: Any) -> list[fields.Error]:
     if isinstance(given, int | float) and math.isfinite(given) and not 1 <= given <= LONGEST_S:
-        return [fields.error("duration_s", "duration_s is 1 s to 24 h; longer is an experiment.")]
+        return [fields.error("duration_s", "duration_s is 1 s to 8 h; longer is an experiment.")]
     return []
 
 
@@ -188,22 +195,18 @@ def _within(
 def _of_battery(target: Target, battery: Battery | None, asked: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(target, Station) or battery is None:
         raise Refused.one(f"No battery is recorded as loaded in {target}.", "connected")
-    typed = [name for name in TYPED if asked.get(name) is not None]
+    typed = [name for name in (*TYPED, "duration_s") if asked.get(name) is not None]
     if typed:
         raise Refused.one(f"{battery.name} has limits of its own: leave {', '.join(typed)} out.", typed[0])
     if battery.quarantined:
         raise Refused.one(f"{battery.name} is quarantined: record an inspection first.", "connected")
-    errors = fields.numbers(asked, ["duration_s"]) + _duration(asked.get("duration_s"))
-    if errors:
-        raise Refused(errors)
     text = envelope_of(battery, target)
-    terms = {
+    return {
         "connected": "battery",
         "battery": str(battery.uuid),
         "envelope": text,
         "envelope_sha256": envelope.sha256(text),
     }
-    return terms if asked.get("duration_s") is None else {**terms, "duration_s": asked["duration_s"]}
 
 
 def envelope_of(battery: Battery, station: Station) -> str:
@@ -246,6 +249,8 @@ def set_values(
 def driving(target: Target) -> Device:
     """Return the device itself, or what drives the battery of a station."""
     if isinstance(target, Device):
+        if target.model.role == StationDevice.Role.POWER:
+            raise Refused.one(f"{target} {LOOSE}", "device")
         return target
     use = target.devices.filter(role=StationDevice.Role.POWER).select_related("device__model").first()
     if use is None:
@@ -254,9 +259,9 @@ def driving(target: Target) -> Device:
 
 
 def _role(target: Target, device: Device) -> str:
-    """Return what the device does there; a free one is set by its controls, whatever it is."""
+    """Return what the device does there; one in no station is set by its controls."""
     if isinstance(target, Device):
-        return "" if target.model.controls else str(target.model.role)
+        return ""
     use = target.devices.filter(device=device).first()
     if use is None:
         raise Refused.one(f"{device} is not part of {target.name}.", "device")

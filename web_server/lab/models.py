@@ -166,9 +166,7 @@ class Zone(Entity):
     # [{name, device (uuid), control, on_trip, normal, on_server_lost}] as `wire.messages.ZoneOutput`.
     outputs = models.JSONField(default=list, blank=True)
     # An interlock's reading older than this counts as open.
-    max_age_s = models.FloatField(
-        default=2.0, validators=[MinValueValidator(0.5), MaxValueValidator(60)]
-    )
+    max_age_s = models.FloatField(default=2.0, validators=[MinValueValidator(0.5), MaxValueValidator(60)])
 
     class Meta:
         ordering = ["name"]

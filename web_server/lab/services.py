@@ -17,8 +17,9 @@ from web_server.accounts.roles import Role, require
 from web_server.commands import services as commands
 from web_server.commands.models import Command
 from web_server.experiments.models import Alarm
+from web_server.lab import periods
 from web_server.lab.composing import compose_station, retire_station
-from web_server.lab.models import EnrolToken, Station, Unit, Zone
+from web_server.lab.models import Device, EnrolToken, Station, Unit, Zone
 from web_server.lab.own_models import add_model, remove_model
 from web_server.lab.station_message import own_kinds
 from web_server.lab.zones import remove_zone, save_zone
@@ -34,6 +35,7 @@ __all__ = [
     "compose_station",
     "detect",
     "issue_enrol_token",
+    "record_every",
     "redeem_enrol_token",
     "remove_model",
     "remove_zone",
@@ -114,6 +116,24 @@ def detect(by: Person | None, unit: Unit, links: list[str] | None = None) -> Com
     # A unit learns here of models that people added; it keeps them.
     args = messages.Detect(links=links or [], kinds=own_kinds())
     return commands.request("detect", args, unit, by=by, expires_s=DETECT_EXPIRES_S)
+
+
+@transaction.atomic
+def record_every(by: Person | None, device: Device, record_every_s: float | None) -> Device:
+    """Set how often a device's readings are recorded while nothing runs; None = every 10 s.
+
+    Raises:
+        NotAllowed: the role is too low.
+        Refused: outside 1 s to 1 h.
+    """
+    require(by, Role.OPERATOR, "change the period of recording")
+    if record_every_s is not None and not 1 <= record_every_s <= 3600:
+        raise Refused.one("Readings are recorded every 1 s to 1 h.", "record_every_s")
+    before, device.record_every_s = device.record_every_s, record_every_s
+    device.save(update_fields=["record_every_s", "updated_at"])
+    audit.record(by, "device.record_every", device, record_every_s=[before, record_every_s])
+    periods.send(device)
+    return device
 
 
 @transaction.atomic

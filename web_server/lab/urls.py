@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from web_server.lab.views import monitor, stations, system, units
+from web_server.lab.views import control, monitor, stations, system, units
 
 urlpatterns = [
     path("", monitor.monitor, name="monitor"),
@@ -18,6 +18,12 @@ urlpatterns = [
     path("stations/<uuid:uuid>/edit/", stations.edit, name="station-edit"),
     path("stations/<uuid:uuid>/stop/", stations.stop, name="station-stop"),
     path("stations/<uuid:uuid>/retire/", stations.retire, name="station-retire"),
+    path("stations/<uuid:uuid>/control/", control.station, name="station-control"),
+    path("stations/<uuid:uuid>/control/now/", control.station_now, name="station-control-now"),
+    path("stations/<uuid:uuid>/control/down/", control.station_down, name="station-control-down"),
+    path("devices/<uuid:uuid>/", control.device, name="device"),
+    path("devices/<uuid:uuid>/now/", control.device_now, name="device-now"),
+    path("devices/<uuid:uuid>/down/", control.device_down, name="device-down"),
     path("units/", units.units, name="units"),
     path("units/token/", units.token, name="unit-token"),
     path("units/<uuid:uuid>/", units.unit, name="unit"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.utils.dateparse import parse_datetime
@@ -14,7 +14,8 @@ from rest_framework.request import Request
 
 from web_server.api.schema import query
 from web_server.experiments.models import Experiment
-from web_server.measurements import charts
+from web_server.lab.models import Device
+from web_server.measurements import charts, device_charts
 
 DEFAULT_LIMIT = 1000
 DEFAULT_POINTS = 2000
@@ -99,3 +100,57 @@ def _moment(asked: Any, name: str) -> charts.Moment | None:
         )
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return charts.Moment("time_us", round(at.timestamp() * 1_000_000))
+
+
+READING_PARAMETERS = [
+    query("from", OpenApiTypes.STR, "Window's start, ISO 8601; default: the last 24 h."),
+    query("to", OpenApiTypes.STR, "Window's end, ISO 8601."),
+    query(
+        "points", OpenApiTypes.INT, f"About this many rows (2 to {device_charts.MAX_POINTS}), downsampled."
+    ),
+]
+# Without a start: what a person asks about first.
+_LAST = timedelta(hours=24)
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "description": "`time_us` and one list per measure; null = missing, a row of nulls is a gap.",
+        "properties": {"time_us": {"type": "array", "items": {"type": "integer"}}},
+        "additionalProperties": {"type": "array", "items": {"type": ["number", "null"]}},
+    }
+)
+class ReadingColumnsField(serializers.JSONField):
+    """Columns by measure."""
+
+
+class ReadingsBody(serializers.Serializer):  # type: ignore[type-arg]
+    """Readings of one device that were recorded while it ran no experiment."""
+
+    device = serializers.UUIDField()
+    columns = ReadingColumnsField()
+    downsampled = serializers.BooleanField()
+
+
+def asked_readings(device: Device, request: Request) -> dict[str, Any]:
+    """Return the window that the query asks for; the last 24 h without one."""
+    asked = request.query_params
+    points = _whole(asked.get("points", str(DEFAULT_POINTS)), "points", 2, device_charts.MAX_POINTS)
+    start, end = _time(asked, "from"), _time(asked, "to")
+    if start is None:
+        start = (end or datetime.now(UTC)) - _LAST
+    return device_charts.window(device, start, end, points)
+
+
+def _time(asked: Any, name: str) -> datetime | None:
+    text = asked.get(name)
+    if text in (None, ""):
+        return None
+    try:
+        at = parse_datetime(text.replace(" ", "+"))
+    except ValueError:
+        at = None
+    if at is None:
+        raise exceptions.ValidationError({name: ["a time like 2026-05-31T12:00:00Z"]})
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('commands', '0001_initial'),
+        ("commands", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='command',
-            name='progress',
+            model_name="command",
+            name="progress",
             field=models.JSONField(blank=True, null=True),
         ),
     ]

@@ -1,7 +1,7 @@
 // One stream of server-sent events per page: closed while the page is hidden, opened again by itself, and
 // a banner within 5 s of a lost connection (ui.md "Live"). `listen({experiment, station, command}, handlers)`;
 // `handlers.back` is called after every reopening, so that the page can fetch what it missed.
-const KINDS = ["sample", "event", "alarm", "station", "command"];
+const KINDS = ["sample", "event", "alarm", "station", "command", "reading"];
 // The server sends a ping after 2 s without news; silence beyond this is a lost connection.
 const SILENCE_MS = 4000;
 // Between tries to open a broken stream again.

@@ -1,0 +1,248 @@
+"""What a control page shows: what can be set, what is read, who holds it (ui.md "Control")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import OuterRef, Subquery
+
+from web_server.commands.models import Command
+from web_server.lab import control, holds, outputs, roles
+from web_server.lab.models import Device, Hold, Station, StationDevice
+from web_server.measurements.models import DeviceReading
+from wire.messages import STOPS
+
+# The set points of what drives a battery: name, words, unit.
+POWER = (
+    ("current_a", "Current", "A", "positive charges"),
+    ("voltage_v", "Voltage", "V", ""),
+    ("power_w", "Power", "W", "positive charges"),
+)
+MODES = (("cc", "constant current"), ("cv", "constant voltage"), ("cp", "constant power"))
+# A switch is a state, no quantity.
+_NO_UNIT = ("bool", "")
+# How the pages call the limits that a person types.
+TYPED = (
+    ("voltage_min_v", "Voltage at least", "V"),
+    ("voltage_max_v", "Voltage at most", "V"),
+    ("current_min_a", "Largest discharge", "A"),
+    ("current_max_a", "Largest charge", "A"),
+)
+
+
+@dataclass
+class Knob:
+    """One setting as the page draws it."""
+
+    name: str
+    label: str
+    unit: str
+    low: float | None
+    high: float | None
+    step: float
+    switch: bool
+    safe: float | None
+    measure: str
+
+
+@dataclass
+class Read:
+    """One reading; ``value`` None = missing."""
+
+    name: str
+    label: str
+    unit: str
+    value: float | None
+    switch: bool
+
+
+@dataclass
+class Part:
+    """One device: what it is set by, and what it reads."""
+
+    device: Device
+    role: str
+    power: bool
+    knobs: list[Knob] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    read_at: datetime | None = None
+    span: list[tuple[str, str, str, str, float | None, float | None]] = field(default_factory=list)
+
+
+@dataclass
+class Panel:
+    """A device or a station by hand."""
+
+    target: Device | Station
+    station: Station | None
+    parts: list[Part]
+    hold: Hold | None
+    stop: Command | None
+    battery: Any
+    needs_limits: bool
+    refused: str
+    typed: list[tuple[str, str, str, float | None, float | None]]
+
+
+def of_station(station: Station) -> Panel:
+    """Return the control page of a station; its devices must be prefetched."""
+    uses = list(station.devices.all())
+    readings = latest([use.device for use in uses])
+    driving = next((use for use in uses if use.role == StationDevice.Role.POWER), None)
+    parts = [_part(use.device, use.role, readings.get(use.device_id), use is driving) for use in uses]
+    if driving is not None:
+        _live(parts[uses.index(driving)], station)
+    return _panel(station, station, parts)
+
+
+def of_device(device: Device) -> Panel:
+    """Return the control page of a device."""
+    part = _part(device, str(device.model.role), latest([device]).get(device.pk), False)
+    return _panel(device, device.station, [part])
+
+
+def _panel(target: Device | Station, station: Station | None, parts: list[Part]) -> Panel:
+    held_through = station if isinstance(target, Device) and station is not None else target
+    spans = control.span(target) if control.needs_limits(target) else {}
+    return Panel(
+        target=target,
+        station=station,
+        parts=parts,
+        hold=holds.now(held_through),
+        stop=_stop(target, station),
+        battery=target.loaded_battery if isinstance(target, Station) else None,
+        needs_limits=bool(spans),
+        refused=why_not(target),
+        typed=[(name, label, unit, *spans[name]) for name, label, unit in TYPED if name in spans],
+    )
+
+
+def why_not(target: Device | Station) -> str:
+    """Return why nobody can take control of it now, empty when somebody may try."""
+    unit = target.unit
+    if unit.retired_at or not unit.approved:
+        return f"Its unit {unit.name} is {unit.status}."
+    if not unit.online:
+        return f"Its unit {unit.name} is offline: it could not be told anything."
+    if isinstance(target, Device):
+        if target.zone is not None:
+            return f"It guards the zone {target.zone.name}; it is not for hands."
+        if target.model.role == StationDevice.Role.POWER and target.station is None:
+            return f"It {control.LOOSE}."
+        return "" if target.connected else "It was not found when its unit looked last."
+    if target.retired_at:
+        return "It is retired."
+    if target.experiment:
+        return f"It is running {target.experiment.name}. Down stops that."
+    if target.state in (Station.State.TRIPPED, Station.State.UNSAFE):
+        return f"It is {target.state}: {target.state_detail or 'acknowledge its alarm first'}."
+    return ""
+
+
+def _part(device: Device, role: str, reading: DeviceReading | None, power: bool) -> Part:
+    values = reading.values if reading else {}
+    part = Part(device, role, power, read_at=reading.at if reading else None)
+    part.reads = [_read(measure, values) for measure in device.model.measures]
+    if role != StationDevice.Role.POWER:
+        part.knobs = [_knob(each) for each in sorted(device.model.controls, key=_order)]
+    if power:
+        part.span = [(name, label, unit, hint, *_of_model(device, name)) for name, label, unit, hint in POWER]
+    return part
+
+
+def _live(part: Part, station: Station) -> None:
+    """Put the station's newest reading over the device's own last recorded one."""
+    newest = station.reading or {}
+    if station.reading_at and (part.read_at is None or station.reading_at > part.read_at):
+        part.read_at = station.reading_at
+        for read in part.reads:
+            if read.name in newest:
+                read.value = newest[read.name]
+
+
+def _of_model(device: Device, name: str) -> tuple[float | None, float | None]:
+    quantity, unit = name.rsplit("_", 1)
+    return getattr(device.model, f"{quantity}_min_{unit}"), getattr(device.model, f"{quantity}_max_{unit}")
+
+
+def _order(entry: Mapping[str, Any]) -> tuple[int, str]:
+    return (0 if entry.get("switch") else 1, str(entry["label"]))
+
+
+def _knob(entry: Mapping[str, Any]) -> Knob:
+    low, high = outputs.bounds(entry)
+    unit = str(entry.get("unit") or "")
+    return Knob(
+        name=str(entry["name"]),
+        label=str(entry["label"]),
+        unit="" if unit in _NO_UNIT else unit,
+        low=low,
+        high=high,
+        step=float(entry.get("step") or 0),
+        switch=bool(entry.get("switch")),
+        safe=entry.get("safe"),
+        measure=str(entry.get("measure") or ""),
+    )
+
+
+def _read(measure: Mapping[str, Any], values: Mapping[str, Any]) -> Read:
+    unit = str(measure.get("unit") or "")
+    name = str(measure["name"])
+    return Read(name, words(name), "" if unit in _NO_UNIT else unit, values.get(name), unit == "bool")
+
+
+def words(name: str) -> str:
+    """Return a measure's name as a person reads it: without its unit, which stands at the number."""
+    known = {"voltage_v": "Voltage", "current_a": "Current", "power_w": "Power"}
+    stem = name.rpartition("_")[0] if name.rpartition("_")[2] in _SUFFIXES else name
+    return known.get(name) or stem.replace("_", " ").capitalize()
+
+
+_SUFFIXES = frozenset(
+    ("v", "a", "w", "c", "ah", "wh", "s", "ohm", "pa", "bar", "hz", "pct", "percent", "ppm", "kg", "m3", "kv")
+)
+
+
+def _stop(target: Device | Station, station: Station | None) -> Command | None:
+    """Return the unconfirmed stop of it, if any: the page says "not confirmed off"."""
+    still = Command.objects.filter(status__in=[Command.Status.QUEUED, Command.Status.SENT], kind__in=STOPS)
+    still = still.filter(unit=target.unit).order_by("id")
+    wanted = {str(target.uuid), *([str(station.uuid)] if station else [])}
+    return next((command for command in still if concerns(command, wanted)), None)
+
+
+def concerns(command: Command, wanted: set[str]) -> bool:
+    """Whether a stop is about one of these devices or stations, or about the whole unit."""
+    if command.kind == "station.stop_all":
+        named = set(command.args.get("stations") or ())
+        return not named or bool(named & wanted)
+    args = command.args
+    if command.station is not None and str(command.station.uuid) in wanted and not args.get("device"):
+        return True
+    return bool({str(args.get("device")), str(args.get("station"))} & wanted)
+
+
+def latest(devices: Iterable[Device]) -> dict[int, DeviceReading]:
+    """Return the newest recorded reading of each device by its primary key, in two queries."""
+    newest = DeviceReading.objects.filter(device=OuterRef("pk")).order_by("-at").values("pk")[:1]
+    keys = (
+        Device.objects.filter(pk__in=[device.pk for device in devices])
+        .annotate(newest=Subquery(newest))
+        .values_list("newest", flat=True)
+    )
+    rows = DeviceReading.objects.filter(pk__in=[key for key in keys if key is not None])
+    return {row.device_id: row for row in rows}
+
+
+def composed(station: Station) -> list[str]:
+    """Say what of a station's composition the devices cannot do, for its page."""
+    uses = [use.device.model for use in station.devices.all() if use.role == StationDevice.Role.POWER]
+    said = []
+    if uses and not any(roles.discharges(model) for model in uses):
+        said.append("It cannot discharge: none of its devices draws current.")
+    if uses and not any(roles.charges(model) for model in uses):
+        said.append("It cannot charge: none of its devices gives current.")
+    return said
