@@ -25,7 +25,7 @@ from tests.stack.simulated import MODEL, Simulators
 from tests.stack.waiting import until
 from wire import kinds
 from wire.limits import device_limits
-from wire.messages import BatteryRef, ExperimentStart, StationConfigure, StationDevice
+from wire.messages import BatteryRef, ExperimentStart, StationBattery, StationConfigure, StationDevice
 
 BATTERY = BatteryLimits(
     voltage_min_v=2.8, voltage_max_v=4.3, current_min_a=-1.0, current_max_a=1.0, capacity_ah=0.05
@@ -113,7 +113,12 @@ class Bench:
 
     # --- the unit -------------------------------------------------------------------------------
 
-    def build(self, latches: list[Latch] | None = None, pending: StoredRun | None = None) -> Bench:
+    def build(
+        self,
+        latches: list[Latch] | None = None,
+        pending: StoredRun | None = None,
+        battery: StationBattery | None = None,
+    ) -> Bench:
         """Make spool and station as a starting unit does; call again after ``kill``."""
         self.spool = Spool(self.folder / "spool.sqlite3")
         self.spool.start()
@@ -126,7 +131,7 @@ class Bench:
         self.reader = SpoolReader(self.spool.path)
         if pending is None:
             pending = next(iter(self.reader.runs()), None)
-        kept = Kept(configure=self.configure, latches=latches or [])
+        kept = Kept(configure=self.configure, latches=latches or [], battery=battery)
         self.station = Station(kept, self.hub, pending)
         self.station.start()
         return self

@@ -81,7 +81,12 @@ class Lab(Bench):
             device=key_of(name), role=role, model=found["model"], serial_number="", link=found["links"][0], name=name
         )  # fmt: skip
 
-    def build(self, latches: list[Latch] | None = None, pending: StoredRun | None = None) -> Lab:
+    def build(
+        self,
+        latches: list[Latch] | None = None,
+        pending: StoredRun | None = None,
+        battery: StationBattery | None = None,
+    ) -> Lab:
         """Make spool and station as a starting unit does; call again after ``stop``."""
         if self.shared is None:
             self.spool = Spool(self.folder / "spool.sqlite3")
@@ -96,7 +101,7 @@ class Lab(Bench):
             iter(each for each in self.hub.folder.load() if each.configure.name == self.configure.name), None
         )
         if kept is None:
-            kept = Kept(configure=self.configure, latches=latches or [], battery=self.battery)
+            kept = Kept(configure=self.configure, latches=latches or [], battery=battery or self.battery)
         self.station = Station(kept, self.hub, pending)
         self.station.start()
         return self
