@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.cycler_unit.bench import CHARGE
-from tests.cycler_unit.lab import Lab
+from tests.cycler_unit.whole_unit import Lab
 from tests.stack.brokers import Broker
 from tests.stack.simulated import Simulators
 from tests.stack.waiting import until

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from tests.cycler_unit.bench import profile, start_message
-from tests.cycler_unit.lab import Lab
 from tests.cycler_unit.unit_process import station_message
+from tests.cycler_unit.whole_unit import Lab
 from tests.stack.brokers import Broker
 from tests.stack.process import Process
 from tests.stack.simulated import Simulators
