@@ -18,7 +18,7 @@ def lab(administrator):
 
 def _status(role: str, address: str) -> int:
     path = address.partition("?")[0]
-    writes = path.endswith(("/new/", "/edit/"))
+    writes = path.endswith(("/new/", "/edit/", "/repeat/", "/batch/", "/bulk/", "/load/"))
     needed = "manager" if writes and path.startswith("/stations/") else "operator" if writes else "viewer"
     return 200 if ROLES.index(role) >= ROLES.index(needed) else 403
 

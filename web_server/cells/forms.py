@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 
 from web_server.cells import technologies
 from web_server.cells.models import Battery, LeadAcid, Lithium
@@ -153,3 +154,35 @@ def typed_of(body: dict[str, Any]) -> dict[str, Any]:
     own = {f"{technology}-{name}": entry for name, entry in (body.get(technology) or {}).items()}
     plain = {name: entry for name, entry in body.items() if name not in technologies.MODELS}
     return {**plain, **own, "tags": ", ".join(body.get("tags") or [])}
+
+
+class BulkForm(forms.Form):
+    """A table of batteries, typed or as a file, and what its lines leave out."""
+
+    csv = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 10}), strip=False)
+    file = forms.FileField(required=False)
+    like = forms.CharField(required=False)
+
+    def clean_like(self) -> Battery | None:
+        """Return the battery whose fields the lines share."""
+        chosen = self.cleaned_data["like"]
+        try:
+            return Battery.objects.get(uuid=chosen) if chosen else None
+        except (Battery.DoesNotExist, ValidationError):
+            raise forms.ValidationError("There is no such battery.") from None
+
+    def clean(self) -> dict[str, Any]:
+        """Take the file's text where there is a file."""
+        typed = super().clean() or {}
+        file = typed.get("file")
+        if file is not None:
+            try:
+                typed["csv"] = file.read().decode("utf-8-sig")
+            except UnicodeDecodeError:
+                self.add_error("file", "The file is not in UTF-8: save it as “CSV UTF-8”.")
+        if not (typed.get("csv") or "").strip() and not self.errors:
+            self.add_error("csv", "Paste a table, or choose a file.")
+        # What was in the file stands in the field, so that one can correct it here.
+        self.data = self.data.copy()
+        self.data["csv"] = typed.get("csv") or ""
+        return typed

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from web_server.cells import views
+from web_server.cells import bulk_views, load_views, views
 
 urlpatterns = [
     path("batteries/", views.batteries, name="batteries"),
+    path("load/", load_views.load, name="load"),
+    path("load/voltage/", load_views.voltage, name="load-voltage"),
+    path("load/undo/", load_views.undo, name="load-undo"),
+    path("batteries/bulk/", bulk_views.bulk_batteries, name="battery-bulk"),
     path("batteries/new/", views.new, name="battery-new"),
     path("batteries/<uuid:uuid>/", views.battery, name="battery"),
     path("batteries/<uuid:uuid>/edit/", views.edit, name="battery-edit"),

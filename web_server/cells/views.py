@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from web_server.cells import listing, services
+from web_server.cells import listing, quarantine, services
 from web_server.cells.forms import BatteryForm, typed_of
 from web_server.cells.models import Battery
 from web_server.lab.models import Station
@@ -59,6 +59,7 @@ def battery(request: HttpRequest, uuid: UUID) -> HttpResponse:
         places=[] if shown.station else listing.places(shown),
         cycles=cycles,
         line=line,
+        inspections=list(shown.inspections.all()[:20]),
     )
 
 
@@ -170,8 +171,8 @@ def inspect(request: HttpRequest, uuid: UUID) -> HttpResponse:
     seen = get_object_or_404(Battery, uuid=uuid)
     return act(
         request,
-        lambda: services.inspect(person, seen, request.POST.get("note", "")),
-        f"{seen.name} is out of quarantine.",
+        lambda: quarantine.inspect(person, seen, request.POST.get("note", "")),
+        f"The inspection of {seen.name} is recorded; it is in no quarantine.",
         reverse("battery", args=[uuid]),
     )
 

@@ -41,6 +41,21 @@ class FilingForm(inputs.Styled):
         ],
         required=False,
     )
+    contact_policy = forms.ChoiceField(
+        label="Without the server",
+        choices=[
+            ("continue", "Go on alone"),
+            ("finish_step", "Finish the step, then off"),
+            ("off", "Switch off"),
+        ],
+        required=False,
+    )
+    off_after_s = inputs.number("Without it for", "s", hint="Then it finishes or switches off.")
+    temperature_waiver = inputs.text(
+        "Runs without a sensor at the cell, because",
+        length=500,
+        hint="Only above 20 Wh, only by a manager; stays with the experiment.",
+    )
     rest_voltage_confirmed = forms.BooleanField(
         label="The rest voltage is right, though it differs from the last recorded one", required=False
     )
@@ -74,8 +89,11 @@ class FilingForm(inputs.Styled):
         for name in ("priority", "initial_soc_percent"):
             if typed[name] is not None:
                 body[name] = typed[name]
-        if typed["resume_policy"]:
-            body["resume_policy"] = typed["resume_policy"]
+        for name in ("resume_policy", "contact_policy", "temperature_waiver"):
+            if typed[name]:
+                body[name] = typed[name]
+        if typed["off_after_s"] is not None:
+            body["off_after_s"] = typed["off_after_s"]
         if typed["record_every_s"] is not None:
             body["record"] = {"every_s": typed["record_every_s"]}
         electrolyte = {
@@ -102,5 +120,43 @@ DETAILS = (
     "initial_soc_percent",
     "record_every_s",
     "resume_policy",
+    "contact_policy",
+    "off_after_s",
+    "temperature_waiver",
 )
 ELECTROLYTE = ("polarity", "volume_ml", "electrolyte_soc_percent", "flow_min_ml_min", "flow_max_ml_min")
+
+
+class BatchForm(inputs.Styled):
+    """One profile on many batteries."""
+
+    profile = forms.CharField(label="Profile", error_messages={"required": "Choose a profile."})
+    name_template = inputs.text(
+        "Names", required=True, length=250, hint="{battery} {profile} {station} {n} {date} are filled in."
+    )
+    stagger_s = inputs.number("Between two starts", "s", hint="0: all as soon as they can.")
+    project = inputs.text("Project")
+    tags = inputs.words("Tags")
+    priority = inputs.number("Priority", whole=True, hint="Higher goes first; usual is 0.")
+    rest_voltage_confirmed = forms.BooleanField(
+        label="The rest voltages are right, though some differ from the last recorded ones", required=False
+    )
+    temperature_waiver = inputs.text(
+        "Run without a sensor at the cell, because",
+        length=500,
+        hint="Only above 20 Wh, only by a manager; stays with each experiment.",
+    )
+
+    def body(self) -> dict[str, Any]:
+        """Return what the service takes, but batteries and profile."""
+        typed = self.cleaned_data
+        body = {name: typed[name] for name in ("name_template", "project", "rest_voltage_confirmed")}
+        body |= {"stagger_s": typed["stagger_s"] or 0.0, "tags": inputs.split(typed["tags"])}
+        if typed["priority"] is not None:
+            body["priority"] = typed["priority"]
+        if typed["temperature_waiver"]:
+            body["temperature_waiver"] = typed["temperature_waiver"]
+        return body
+
+
+BATCH_DETAILS = ("name_template", "stagger_s", "project", "tags", "priority", "temperature_waiver")

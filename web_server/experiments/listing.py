@@ -87,6 +87,7 @@ def one(uuid: UUID) -> QuerySet[Experiment]:
         "profile_version__profile",
         "owner",
         "origin",
+        "temperature_waived_by",
     ).filter(uuid=uuid)
 
 
@@ -136,6 +137,13 @@ def open_commands(experiment: Experiment) -> list[Any]:
     waiting = [row for row in rows if row.is_open]
     newest = [row for row in rows[:1] if row.status in ("refused", "failed", "expired")]
     return waiting + newest
+
+
+def loaded_batteries() -> list[Battery]:
+    """Return the batteries that are in a station, by the station's name."""
+    rows = Battery.objects.filter(station__isnull=False, retired_at=None)
+    rows = rows.select_related("station__unit", "active_experiment", "lithium", "lead_acid", "redox_stack")
+    return list(rows.order_by("station__name"))
 
 
 def listed_alarms(asked: QueryDict) -> QuerySet[Alarm]:

@@ -103,7 +103,7 @@ def _take(unit: Unit, spool: UUID, seq: int, event: messages.Event, odd: list[st
         odd += [problem] if problem else []
         return
     if event.kind == "progress":
-        commands.progressed(unit, event.detail)
+        commands.progressed(unit, {"text": event.text, **event.detail})
     row = Event.objects.create(
         unit=unit,
         spool=spool,

@@ -93,6 +93,9 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
                 "priority",
                 "initial_soc_percent",
                 "resume_policy",
+                "contact_policy",
+                "off_after_s",
+                "temperature_waiver",
             )
         }
         first |= {

@@ -188,6 +188,17 @@ def requeue(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
+def drill(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Let the unit behave for a while as if the server were away."""
+    try:
+        seconds = float(request.POST.get("seconds", ""))
+    except ValueError:
+        seconds = 0.0
+    said = "The drill of {name} is asked for; what came of it will stand in the events."
+    return _control(request, uuid, lambda by, run: services.drill(by, run, seconds=seconds), said)
+
+
+@require_POST
 def bulk(request: HttpRequest) -> HttpResponse:
     """Do one thing to every selected experiment, and say what came of each."""
     person: Any = request.user
