@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from cycler_unit import take_up
+from cycler_unit.contact import Contact
 from cycler_unit.contract import Refusal, decode_start
 from cycler_unit.mail import Ask
 from cycler_unit.power import target
@@ -41,7 +42,8 @@ class Conductor:
         self.pending: StoredRun | None = None
         """A test of before the restart, until the device is there and confirmed off."""
         self.wake = Wake(self)
-        self._requests = Requests(self)
+        self.contact = Contact(self)
+        self.requests = Requests(self)
 
     # --- what others see ------------------------------------------------------------------------
 
@@ -75,7 +77,7 @@ class Conductor:
     def detail(self) -> str | None:
         """Return what is being waited for, None for nothing."""
         if self.wake.check is not None:
-            return "checking the wiring at rest"
+            return self.wake.detail
         return self.run.interpreter.waiting_for if self.run is not None else None
 
     @property
@@ -88,7 +90,7 @@ class Conductor:
 
     def serve(self, ask: Ask) -> None:
         """Do one request and answer it; raises :class:`Refusal`."""
-        self._requests.serve(ask)
+        self.requests.serve(ask)
 
     def clock_jumped(self) -> None:
         """Flag the next sample; called from another thread, which a whole number survives."""
@@ -105,6 +107,8 @@ class Conductor:
         if run is None:
             return
         if run.phase == "active":
+            if (why := self.contact.look(run)) is not None:
+                run.interpreter.lose_contact(why)
             self.control(run, taken)
         if self.wake.check is not None and self.run is run and self.station.unsafe is None:
             self.wake.add(taken)
@@ -215,6 +219,7 @@ class Conductor:
         self.station.alarm(
             reason.code, text, "unsafe" if unsafe else "trip" if grade == "trip" else "error", run.id,
             quantity=reason.quantity, limit=reason.limit, measured=reason.measured, step=run.interpreter.step,
+            battery=run.start.battery.battery, **_hurt(reason),
         )  # fmt: skip
         entry = run.entry(reading, decision) if reading and decision else run.abort(reason)
         self.end(run, entry, reason, "error")
@@ -256,3 +261,8 @@ class Conductor:
             self.station.switch_off()
         if self.station.unsafe is None and self.run is run:
             self.station.hub.spool.put(Entry(experiment=run.id, checkpoint=run.off_checkpoint()), force=True)
+
+
+def _hurt(reason: EndReason) -> dict[str, Any]:
+    """Return whether the battery needs an inspection before anything starts it again (rule 7)."""
+    return {"quarantine": True} if reasons.quarantines(reason.code, reason.quantity) else {}

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import msgspec
 
 from cycler_unit.drivers.base import Protections
-from cycling import check, envelope
-from cycling.envelope import DeviceLimits, Envelope, EnvelopeError, Limit
-from cycling.limits import find
-from cycling.steps import AnyStep, Group, Profile, WaitFor
+from cycling import check, envelope, rules_station, sensors
+from cycling.derived_limits import BUDGET, RISE
+from cycling.envelope import BatteryLimits, DeviceLimits, Envelope, EnvelopeError, Limit, StationLimits
+from cycling.limits import find, operating
+from cycling.steps import Profile
 from wire.messages import ExperimentStart
 
 
@@ -25,6 +26,10 @@ class Refusal(Exception):
         self.rule = rule
 
 
+# Fields of a step that ask for something that a station may not have.
+_OFFERED = ("outputs", "temperature_c", "isolate")
+
+
 @dataclass(frozen=True)
 class Contract:
     """What was agreed: the profile and the limits that it may never leave."""
@@ -33,11 +38,12 @@ class Contract:
     envelope: Envelope
 
 
-def verify(start: ExperimentStart, devices: Sequence[DeviceLimits], outputs: frozenset[str]) -> Contract:
+def verify(start: ExperimentStart, devices: Sequence[DeviceLimits], station: StationLimits) -> Contract:
     """Return profile and envelope of a start that this unit may run; raises :class:`Refusal`.
 
-    1. the hash of the envelope's very bytes; 2. its text; 3. not wider than the unit's own devices;
-    4. the profile against it.
+    1. the hash of the envelope's very bytes; 2. its text; 3. not wider than the unit's own devices and
+    station, nothing that must be watched left out; 4. the profile against it; 5. what happens when the
+    device is left alone.
     """
     text = start.envelope
     if not hmac.compare_digest(envelope.sha256(text), start.envelope_sha256):
@@ -46,15 +52,48 @@ def verify(start: ExperimentStart, devices: Sequence[DeviceLimits], outputs: fro
         limits = envelope.parse(text)
     except EnvelopeError as error:
         raise Refusal(str(error), 2) from None
-    if wider := envelope.wider_than(limits, devices):
+    if wider := envelope.wider_than(limits, devices) + _wider_than(limits, station):
         raise Refusal(f"the envelope is wider than this unit's devices: {'; '.join(wider)}", 2)
-    return Contract(_profile(start, limits, outputs), limits)
+    return Contract(_profile(start, limits, devices, station), limits)
 
 
-def _profile(start: ExperimentStart, limits: Envelope, outputs: frozenset[str]) -> Profile:
+def _wider_than(limits: Envelope, station: StationLimits) -> list[str]:
+    """Name what the station does not allow, and what it could watch but the envelope does not limit."""
+    problems = []
+    if find(limits, BUDGET, "max") is None or limits.reversal_ah is None:
+        problems.append(f"{BUDGET} is missing: nothing bounds the charge")
+    for way, side in (("charge", "min"), ("discharge", "max")):
+        limit = find(limits, "current_a", "min" if side == "min" else "max")
+        if station.quadrants == way and (limit is None or limit.operating != 0.0):
+            problems.append(f"the station only {way}s, the envelope's current {side} is not 0")
+    for name in sensors.cell_voltages(station.measures):
+        if find(limits, name, "max") is None or find(limits, name, "min") is None:
+            problems.append(f"the cell voltage {name} has no limits")
+    if sensors.cell_temperatures(station.measures) and find(limits, RISE, "max") is None:
+        problems.append(f"{RISE} is missing")
+    return problems
+
+
+def battery_limits(start: ExperimentStart, limits: Envelope) -> BatteryLimits:
+    """Return the battery as the rules of its station see it."""
+    battery = start.battery
+    return BatteryLimits(
+        cells_in_series=battery.cells_in_series,
+        capacity_ah=battery.capacity_ah,
+        energy_wh=battery.energy_wh,
+        voltage_max_v=operating(limits, "voltage_v", "max"),
+    )
+
+
+def _profile(
+    start: ExperimentStart, limits: Envelope, devices: Sequence[DeviceLimits], station: StationLimits
+) -> Profile:
     profile, problems = check.load(start.profile, strict=False)
     if profile is None or problems:
         raise Refusal(f"the profile cannot be read: {_first(problems)}")
+    battery = battery_limits(start, limits)
+    if bare := rules_station.unguarded(profile, station, devices, battery):
+        raise Refusal(_first(bare), 3)
     checked = check.check(
         profile,
         limits,
@@ -62,14 +101,15 @@ def _profile(start: ExperimentStart, limits: Envelope, outputs: frozenset[str]) 
         initial_soc_percent=start.initial_soc_percent,
         # Whether its person may ask for trips later than 2 s was judged when it was filed.
         long_delays=True,
+        station=station,
+        devices=devices,
+        battery=battery,
     )
+    if checked.errors and all(each.field in _OFFERED for each in checked.errors):
+        # It would do no harm: the station is composed otherwise than the site believes.
+        raise Refusal(f"the station cannot run the profile: {_first(checked.errors)}")
     if checked.errors:
         raise Refusal(f"the profile can leave its limits: {_first(checked.errors)}", 2)
-    missing = sorted(_outputs(profile.steps + profile.finish) - outputs)
-    if missing:
-        raise Refusal(f"the profile sets the outputs {', '.join(missing)}, which this station does not have")
-    if start.contact_policy != "continue":
-        raise Refusal(f"this unit knows no contact policy {start.contact_policy!r} yet, only 'continue'")
     return profile
 
 
@@ -80,17 +120,6 @@ def _first(problems: Sequence[check.Problem]) -> str:
     place = f"step {first.step}: " if first.step else ""
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{place}{first.message}{more}"
-
-
-def _outputs(steps: Sequence[AnyStep]) -> set[str]:
-    found: set[str] = set()
-    for step in steps:
-        found |= set(step.outputs)
-        if step.temperature_c is not None and not isinstance(step, WaitFor):
-            found.add("temperature_c")  # a chamber's set point
-        if isinstance(step, Group):
-            found |= _outputs(step.steps)
-    return found
 
 
 def protections(limits: Envelope) -> Protections:

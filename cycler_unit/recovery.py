@@ -27,14 +27,14 @@ class Unrecoverable(Exception):
     """A test's record cannot be used; the text says why."""
 
 
-def restore(stored: StoredRun, extended: list[str]) -> Run:
+def restore(stored: StoredRun, extended: list[str], period_s: float = 0.1) -> Run:
     """Return the test as its checkpoint knows it; raises :class:`Unrecoverable`."""
     if stored.checkpoint is None:
         raise Unrecoverable("the unit stopped before its first step")
     try:
         start = contract.decode_start(stored.start)
         saved = msgspec.json.decode(stored.checkpoint, type=Checkpoint)
-        run = Run(start, _agreed(start), extended, saved)
+        run = Run(start, _agreed(start), extended, saved, period_s=period_s)
     except (msgspec.MsgspecError, envelope.EnvelopeError, CannotRun) as error:
         raise Unrecoverable(str(error)) from error
     was_paused = run.interpreter.state == "paused"

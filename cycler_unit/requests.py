@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cycler_unit import contract, recovery, take_up
@@ -20,6 +21,7 @@ from wire.messages import (
     ExperimentStart,
     ExperimentStop,
     StationAcknowledge,
+    StationDrill,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ LONG_PAUSE_S = 3600.0
 class Requests:
     """Serve requests between two readings, on the station's thread."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: Conductor, now: Callable[[], float] = time.monotonic) -> None:
+        self.now = now
         self._conductor = conductor
         self._station = conductor.station
         self._wake = conductor.wake
@@ -70,7 +73,7 @@ class Requests:
         if station.latched:
             raise Refusal(f"the station is tripped and not acknowledged: {station.kept.latches[0].text}", 7)
         try:
-            agreed = contract.verify(start, self._wake.limits(), station.outputs.names)
+            agreed = contract.verify(start, self._wake.limits(), self._wake.station_limits())
             self._wake.refuse_fault()
         except Refusal as refusal:
             if refusal.rule is not None:
@@ -78,7 +81,9 @@ class Requests:
                 return
             raise
         try:
-            self._conductor.run = Run(start, agreed, station.composer.extended_names)
+            self._conductor.run = Run(
+                start, agreed, station.composer.extended_names, period_s=station.period_s
+            )
         except CannotRun as error:
             raise Refusal(f"this unit cannot run the profile: {error}") from None
         self._wake.begin("begin", self._expected_at_start(start.battery), reply)
@@ -101,7 +106,7 @@ class Requests:
         run.interpreter.pause()
         self._station.round()
         if self._conductor.run is run and self._conductor.state == "paused":
-            run.paused_at_s = time.monotonic()
+            run.paused_at_s = self.now()
             self._conductor.tell(run, "paused", f"paused by {args.person or 'a person'}", person=args.person)
         self._answer(run, reply, "paused")
 
@@ -121,12 +126,12 @@ class Requests:
         if self._station.latched:
             raise Refusal(f"acknowledge the alarm first: {self._station.kept.latches[0].text}", 7)
         self._wake.refuse_fault()
-        self._wake.begin("resume", self._expected_after_pause(run), reply, args.person)
+        long = run.paused_at_s is None or self.now() - run.paused_at_s > LONG_PAUSE_S
+        expected = self._expected_after_pause(run) if long else None
+        self._wake.begin("resume", expected, reply, args.person, pulse=long)
 
-    def _expected_after_pause(self, run: Run) -> Expected | None:
-        long = run.paused_at_s is None or time.monotonic() - run.paused_at_s > LONG_PAUSE_S
-        if not long:
-            return None
+    @staticmethod
+    def _expected_after_pause(run: Run) -> Expected | None:
         if why := recovery.not_resumable(run):
             raise Refusal(why, 10)
         return run.rested
@@ -185,6 +190,9 @@ class Requests:
         reply(
             "failed" if unsafe else "done", {"off": unsafe is None, "ended": run.id if run else None}, unsafe
         )
+
+    def _ask_drill(self, args: StationDrill, reply: Reply) -> None:
+        self._conductor.contact.drill(args, reply)
 
     def _ask_acknowledge(self, args: StationAcknowledge, reply: Reply) -> None:
         released = self._station.acknowledge(args.alarm)

@@ -14,6 +14,7 @@ from cycler_unit.spool import Entry
 from cycler_unit.wiring import Expected
 from cycling.interpreter import Interpreter
 from cycling.reading import Decision, EndReason, Happening, Reading, SetPoint, StepRow
+from cycling.setpoints import largest_a
 from wire.messages import ExperimentStart
 
 COLUMNS = [
@@ -22,6 +23,8 @@ COLUMNS = [
 ]  # fmt: skip
 # The checkpoint is at most this old though nothing is recorded.
 CHECKPOINT_S = 1.0
+# Readings further apart than so many periods, and at least this, leave a gap (safety.md rule 8's numbers).
+GAP_PERIODS, GAP_MIN_S = 5.0, 0.5
 # Charge transfer and diffusion relax slowly: they can add this much to the ohmic drop that a current
 # step shows at once (1 + 0.4 + 0.8 in the cell model's fits, with some reserve).
 DROP_TOTAL = 2.5
@@ -43,6 +46,7 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     voltage_v: float | None = None
     current_a: float | None = None
     resistance_ohm: float | None = None
+    pulse_ohm: float | None = None
     worst_a: float = 0.0
     """The largest current that may flow from here on unwatched, signed: the gap's charge at its worst."""
 
@@ -58,12 +62,16 @@ class Run:
         saved: Checkpoint | None = None,
         *,
         clock_good: bool | None = None,
+        period_s: float = 0.1,
     ) -> None:
         self.start = start
+        self._gap_s = max(GAP_PERIODS * period_s, GAP_MIN_S)
         self.contract = contract
         self.extended = extended
         self.phase: Phase = "checking" if saved is None else "active"
         self.resistance_ohm: float | None = None
+        self.pulse_ohm = start.battery.resistance_ohm
+        """What the pulse check compares with: the battery's record, or this test's own first answer."""
         self.next_flags = 0
         self.was_paused = False
         self.gap_s: float | None = 0.0
@@ -93,11 +101,15 @@ class Run:
     def _interpreter(self, saved: Checkpoint | None) -> Interpreter:
         parts = (self.contract.profile, self.contract.envelope, self.start.capacity_ah)
         if saved is None:
-            return Interpreter(*parts, initial_soc_percent=self.start.initial_soc_percent)
+            return Interpreter(*parts, initial_soc_percent=self.start.initial_soc_percent, gap_s=self._gap_s)
+        self.pulse_ohm = saved.pulse_ohm
         self.resistance_ohm = saved.resistance_ohm
         self._go_on_counting(saved)
         return Interpreter.restore(
-            *parts, saved.interpreter, initial_soc_percent=self.start.initial_soc_percent
+            *parts,
+            saved.interpreter,
+            initial_soc_percent=self.start.initial_soc_percent,
+            gap_s=self._gap_s,
         )
 
     @property
@@ -235,6 +247,7 @@ class Run:
             voltage_v=reading.voltage_v,
             current_a=reading.current_a,
             resistance_ohm=self.resistance_ohm,
+            pulse_ohm=self.pulse_ohm,
             worst_a=worst_a,
         )
         return msgspec.json.encode(saved)
@@ -242,7 +255,7 @@ class Run:
     def _worst_a(self, reading: Reading) -> float:
         """Return the larger of what flows and, when it was not read back yet, what was just asked for."""
         flows_a = reading.current_a or 0.0 if reading.output_on else 0.0
-        asked_a = largest_current_a(self.set_point) if self._just_set else 0.0
+        asked_a = largest_a(self.set_point) if self._just_set else 0.0
         return max(flows_a, asked_a, key=abs)
 
     def off_checkpoint(self) -> bytes | None:
@@ -281,20 +294,6 @@ def expected_rest(voltage_v: float | None, current_a: float | None, ohm: float |
         return Expected(voltage_v, voltage_v, "the last reading before the break") if small else None
     ends = sorted((voltage_v - ohm * current_a, voltage_v - DROP_TOTAL * ohm * current_a))
     return Expected(ends[0], ends[1], "the last reading before the break")
-
-
-def largest_current_a(point: SetPoint | None) -> float:
-    """Return the largest current that a set point allows, signed; 0.0 for off."""
-    if point is None or point.mode == "off":
-        return 0.0
-    if point.current_a is not None:
-        return point.current_a
-    if point.direction == "discharge":
-        return -point.discharge_current_max_a
-    if point.direction == "charge":
-        return point.charge_current_max_a
-    charge_a, discharge_a = point.charge_current_max_a, point.discharge_current_max_a
-    return charge_a if charge_a >= discharge_a else -discharge_a
 
 
 def status_event(

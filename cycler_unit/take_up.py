@@ -21,7 +21,7 @@ def take_up(conductor: Conductor, stored: StoredRun) -> None:
     """Take up a test of before the restart: held for a person, or resumed after the checks (rule 10)."""
     conductor.pending = None
     try:
-        run = recovery.restore(stored, conductor.station.composer.extended_names)
+        run = recovery.restore(stored, conductor.station.composer.extended_names, conductor.station.period_s)
     except recovery.Unrecoverable as error:
         _give_up(conductor, stored, f"not taken up after the restart: {error}")
         return

@@ -5,21 +5,24 @@ Before the first step, before a resume, after a restart (safety.md rules 3, 4 an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from cycler_unit import contract, take_up
 from cycler_unit.contract import Refusal
-from cycler_unit.drivers.errors import DeviceLost, DriverError
+from cycler_unit.drivers.errors import DriverError
+from cycler_unit.left_alone import LeftAlone
 from cycler_unit.mail import Reply
+from cycler_unit.pulse import PulseCheck, ways
 from cycler_unit.readings import Taken
 from cycler_unit.run import Run, status_event
 from cycler_unit.spool import Entry
 from cycler_unit.wiring import Expected, WiringCheck
-from cycling.envelope import DeviceLimits
+from cycling import rules_station
+from cycling.envelope import DeviceLimits, StationLimits
 from cycling.reading import EndReason
-from wire.limits import device_limits
+from wire.limits import device_limits, station_limits
 from wire.messages import ExperimentStart
 
 if TYPE_CHECKING:
@@ -41,6 +44,26 @@ class Wake:
         self._asked: Reply | None = None
         self._then: Literal["begin", "resume"] = "begin"
         self._person = ""
+        self._alone = LeftAlone(self._station)
+        self._rested = False
+        self._pulse: PulseCheck | None = None
+        self._wants_pulse = True
+
+    @property
+    def detail(self) -> str | None:
+        """Return what is being checked, None for nothing."""
+        if self.check is None:
+            return None
+        return (
+            "checking the battery by small pulses"
+            if self._pulse is not None
+            else "checking the wiring at rest"
+        )
+
+    def station_limits(self) -> StationLimits:
+        """Return the station as the envelope and the rules of its battery see it."""
+        outputs = tuple(sorted(self._station.outputs.names))
+        return msgspec.structs.replace(station_limits(self._station.kept.configure), outputs=outputs)
 
     def limits(self) -> list[DeviceLimits]:
         """Return the station's devices as the envelope sees them."""
@@ -79,9 +102,15 @@ class Wake:
         expected: Expected | None,
         reply: Reply | None,
         person: str = "",
+        *,
+        pulse: bool = True,
     ) -> None:
-        """Begin the check with the output off; each reading from now on adds to it."""
+        """Begin the check with the output off; each reading from now on adds to it.
+
+        ``pulse``: let small pulses follow, if the experiment asks for them (rule 4 B).
+        """
         assert self._conductor.run is not None
+        self._pulse, self._wants_pulse, self._rested = None, pulse, False
         station, config = self._station, self._station.hub.config
         self._then, self._asked, self._person = then, reply, person
         limits = self.limits()
@@ -103,6 +132,7 @@ class Wake:
         station.switch_off()
         # At rest the battery must be seen: behind an open isolator there is nothing to check.
         station.outputs.connect()
+        self._alone.begin()
         station.soon()
 
     def cancel(self, why: str) -> None:
@@ -113,34 +143,69 @@ class Wake:
 
     def forget(self) -> Reply | None:
         """Give the check up; return who waits for its outcome."""
-        asked, self._asked, self.check = self._asked, None, None
+        asked, self._asked, self.check, self._pulse = self._asked, None, None, None
+        self._rested = False
         return asked
 
     def add(self, taken: Taken) -> None:
         """Add a reading with the output off; decided, the test begins, goes on or is refused."""
-        assert self.check is not None
-        assert self._conductor.run is not None
-        verdict = self.check.add(taken)
-        if verdict is None:
-            return
-        check, asked = self.check, self.forget()
-        run = self._conductor.run
+        run, check = self._conductor.run, self.check
+        assert check is not None
+        assert run is not None
         try:
-            if verdict:
-                raise Refusal(verdict, 4)
-            self._protect(run)
+            if not self._look(run, check, taken) or self.check is not check:
+                return  # not decided, or a lost device has ended the test in between
+            pulse, asked = self._pulse, self.forget()
             if self._then == "begin":
-                self._start(run, check)
+                self._start(run, check, pulse)
             else:
-                self._resume(run)
+                self._resume(run, pulse)
         except Refusal as refusal:
-            self._refuse(run, refusal, asked)
+            self._refuse(run, refusal, self.forget())
             return
         if asked is not None:
-            asked("done", {"state": "running", "rest_voltage_v": check.rest_voltage_v}, None)
+            found = {"state": "running", "rest_voltage_v": check.rest_voltage_v, **_shown(pulse)}
+            asked("done", found, None)
         # In this very round: a pause that came before the next one would find the test still paused,
         # be answered as done, and then be undone by the resume before it.
         self._conductor.control(run, self._station.read())
+
+    def _look(self, run: Run, check: WiringCheck, taken: Taken) -> bool:
+        """Do what is next: 1. the check at rest; 2. the dead-man output; 3. protections; 4. the pulses.
+
+        Returns whether all of it is right; raises :class:`Refusal`.
+        """
+        if not self._rested:
+            verdict = check.add(taken)
+            if verdict is None:
+                return False
+            if verdict:
+                raise Refusal(verdict, 4)
+            self._rested = True
+        if self._pulse is None:
+            if not self._alone.ready():
+                return False
+            self._alone.protect(run.contract.envelope)
+            if not self._wants_pulse or run.start.pulse == "skip":
+                return True
+            self._pulse = self._pulses(run, check)
+        return self._pulse.add(taken)
+
+    def _pulses(self, run: Run, check: WiringCheck) -> PulseCheck:
+        assert check.rest_voltage_v is not None
+        limits = run.contract.envelope
+        bare = rules_station.bare_ways(
+            self.station_limits(), self.limits(), contract.battery_limits(run.start, limits)
+        )
+        return PulseCheck(
+            self._station,
+            limits,
+            run.start.battery,
+            # The first time nothing is known; in a test that goes on, its own first answer is.
+            None if run.start.pulse == "record" and run.phase == "checking" else run.pulse_ohm,
+            check.rest_voltage_v,
+            ways(limits, bare),
+        )
 
     def _refuse(self, run: Run, refusal: Refusal, asked: Reply | None) -> None:
         if run.phase == "checking":
@@ -155,18 +220,7 @@ class Wake:
         alarm = self._station.alarm(code, f"not resumed: {refusal.text}", "trip", run.id)
         asked("refused", {"code": code, "rule": refusal.rule, "alarm": alarm}, refusal.text)
 
-    def _protect(self, run: Run) -> None:
-        """Write the device's own protections and read them back (rule 3)."""
-        try:
-            differs = self._station.power.protect(contract.protections(run.contract.envelope))
-        except DeviceLost:
-            raise
-        except DriverError as error:
-            differs = str(error)
-        if differs is not None:
-            raise Refusal(f"the device does not take its protections: {differs}", 3)
-
-    def _start(self, run: Run, check: WiringCheck) -> None:
+    def _start(self, run: Run, check: WiringCheck, pulse: PulseCheck | None) -> None:
         """Put the test on the disk, then let it run.
 
         1. its record, waited for; 2. the status event; 3. the first round.
@@ -174,15 +228,42 @@ class Wake:
         spool, start = self._station.hub.spool, run.start
         run.phase = "active"
         spool.begin(run.id, start.station, msgspec.json.encode(start), run.columns)
+        _count(run, pulse)
         event = run.status(
-            "running", f"started on {self._station.kept.configure.name}", rest_voltage_v=check.rest_voltage_v
+            "running",
+            f"started on {self._station.kept.configure.name}",
+            rest_voltage_v=check.rest_voltage_v,
+            **_shown(pulse),
         )
         spool.put(Entry(experiment=run.id, events=[event]), force=True)
         if not spool.commit(BEGIN_WAIT_S):
             run.phase = "checking"
             raise Refusal(f"the unit's disk does not take the record: {spool.failing or 'too slow'}")
 
-    def _resume(self, run: Run) -> None:
+    def _resume(self, run: Run, pulse: PulseCheck | None) -> None:
+        _count(run, pulse)
         run.interpreter.resume()
         run.paused_at_s = None
-        self._conductor.tell(run, "running", f"resumed by {self._person or 'the unit'}", person=self._person)
+        text = f"resumed by {self._person or 'the unit'}"
+        self._conductor.tell(run, "running", text, person=self._person, **_shown(pulse))
+
+
+def _count(run: Run, pulse: PulseCheck | None) -> None:
+    """Let the charge of the pulses count (rule 15) and their resistance be this test's record."""
+    if pulse is None:
+        return
+    run.interpreter.count_too(pulse.total)
+    run.pulse_ohm = run.pulse_ohm or pulse.resistance_ohm
+
+
+def _shown(pulse: PulseCheck | None) -> dict[str, Any]:
+    """Return what the pulses found, for the reply and the status event."""
+    if pulse is None:
+        return {}
+    answers = [
+        {"way": each.way, "current_a": round(each.current_a, 6), "ohm": round(each.ohm, 6)}
+        for each in pulse.answers
+    ]
+    ohm = pulse.resistance_ohm
+    found: dict[str, Any] = {"pulses": answers, "resistance_ohm": None if ohm is None else round(ohm, 6)}
+    return {**found, "pulses_left_out": pulse.skipped} if pulse.skipped else found

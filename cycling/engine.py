@@ -123,6 +123,8 @@ class Engine(Moves):
         s = self._s
         asked_a = s.asked_a if s.changed and not s.paused else 0.0
         worst_a = max(s.current_a, current_a, asked_a, key=abs)
+        if s.paused and not worst_a:
+            return  # a check before a resume reads by itself
         counters.add(s.total, passed_s, voltage_v, worst_a, voltage_v, worst_a)
         s.flags |= FLAG_GAP
         s.force_row = True

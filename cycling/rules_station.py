@@ -5,17 +5,21 @@ safety.md rules 3, 14 and 17; they need the station, its devices and the battery
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+from cycling.contract import BatteryLimits, DeviceLimits, StationLimits
 from cycling.envelope import energy_wh
 from cycling.findings import Known
-from cycling.numbering import Numbered
+from cycling.numbering import Numbered, number
 from cycling.plan import direction, longest_s
-from cycling.steps import CC, CCCV, CP, CR, CV, Drive, Rest, Scan
+from cycling.problem import Problem
+from cycling.steps import CC, CCCV, CP, CR, CV, Drive, Profile, Rest, Scan
 
 # safety.md rule 17: a rest may lose this share of the capacity to the station's leak.
 DRAIN_OF_CAPACITY = 0.05
 Way = Literal["charge", "discharge"]
+_WAYS: tuple[Way, Way] = ("charge", "discharge")
 
 
 def check(known: Known, here: Numbered) -> None:
@@ -35,6 +39,31 @@ def check(known: Known, here: Numbered) -> None:
         "note",
     ):
         _in_range(known, here, "temperature_c", here.step.temperature_c, "temperature_c")
+
+
+def unguarded(
+    profile: Profile, station: StationLimits, devices: Sequence[DeviceLimits], battery: BatteryLimits
+) -> list[Problem]:
+    """Return the steps whose direction nothing ends when the unit is silent (safety.md rule 3).
+
+    A device that does not bound it, no dead-man output, and a battery that holds more than the station's
+    ``unguarded_max_wh``.
+    """
+    known = Known(
+        profile=profile, numbered=number(profile), station=station, devices=devices, battery=battery
+    )
+    for here in known.numbered:
+        for way in ways(here):
+            _left_alone(known, here, way)
+    return known.errors
+
+
+def bare_ways(station: StationLimits, devices: Sequence[DeviceLimits], battery: BatteryLimits) -> list[Way]:
+    """Return the directions in which this battery must not be left alone in this station (rule 3)."""
+    holds_wh = energy_wh(battery)
+    if station.dead_man or (holds_wh is not None and holds_wh <= station.unguarded_max_wh):
+        return []
+    return [way for way in _WAYS if _bare(devices, way)]
 
 
 def ways(here: Numbered) -> list[Way]:
@@ -71,13 +100,10 @@ def _left_alone(known: Known, here: Numbered, way: Way) -> None:
         return
     if station.quadrants not in ("both", way):
         return
-    drives = [d for d in known.devices if d.measures == "power" and _drives(d, way)]
-    bare = [d.name for d in drives if not getattr(d, f"guards_{way}")]
-    if not bare:
+    bare = _bare(known.devices, way)
+    if not bare or way not in bare_ways(station, known.devices, battery):
         return
     holds_wh = energy_wh(battery)
-    if holds_wh is not None and holds_wh <= station.unguarded_max_wh:
-        return
     holds = (
         "nobody knows how much the battery holds"
         if holds_wh is None
@@ -89,6 +115,11 @@ def _left_alone(known: Known, here: Numbered, way: Way) -> None:
         f"Left alone, {bare[0]} does not end a {way} by itself and {holds}, more than "
         f"{station.unguarded_max_wh:g} Wh: give the station a dead-man output or take another one.",
     )
+
+
+def _bare(devices: Sequence[DeviceLimits], way: Way) -> list[str]:
+    drives = [d for d in devices if d.measures == "power" and _drives(d, way)]
+    return [d.name for d in drives if not getattr(d, f"guards_{way}")]
 
 
 def _drives(device: object, way: Way) -> bool:

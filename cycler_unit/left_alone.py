@@ -1,0 +1,66 @@
+"""Safety rule 3: what the device does when no further byte arrives, made sure before its output goes on.
+
+Its own protections lie between trip and absolute limit, written and read back. Where it does not bound
+a direction by itself, a dead-man output opens the circuit when nobody refreshes it for 5 s; without
+one a battery that holds much is refused, at filing and here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cycler_unit import contract
+from cycler_unit.contract import Refusal
+from cycler_unit.drivers.errors import DeviceLost, DriverError
+from cycling.envelope import Envelope
+
+if TYPE_CHECKING:
+    from cycler_unit.station import Station
+
+# A dead-man output that is not confirmed after this is none (the rule's own 5 s).
+CONFIRM_S = 5.0
+
+
+class LeftAlone:
+    """Make one station safe to be left alone; used by its thread only."""
+
+    def __init__(self, station: Station, now: Callable[[], float] = time.monotonic) -> None:
+        self._station, self._now = station, now
+        self._since_s: float | None = None
+
+    def begin(self) -> None:
+        """Ask the dead-man output to close; the rounds that follow refresh it."""
+        self._since_s = self._now()
+        self._refresh()
+
+    def ready(self) -> bool:
+        """Say whether the dead-man output is confirmed closed; raises :class:`Refusal` when it stays open."""
+        name = self._station.kept.configure.dead_man
+        if not name:
+            return True
+        self._refresh()
+        if self._station.outputs.shown.get(name) == 1.0:
+            return True
+        since_s = self._now() if self._since_s is None else self._since_s
+        if self._now() - since_s > CONFIRM_S:
+            raise Refusal(f"the dead-man output {name} did not close within {CONFIRM_S:g} s", 3)
+        return False
+
+    def _refresh(self) -> None:
+        try:
+            self._station.outputs.refresh_dead_man()
+        except DriverError as error:
+            raise Refusal(str(error), 3) from None
+
+    def protect(self, envelope: Envelope) -> None:
+        """Write the device's own protections and read them back; raises :class:`Refusal`."""
+        try:
+            differs = self._station.power.protect(contract.protections(envelope))
+        except DeviceLost:
+            raise
+        except DriverError as error:
+            differs = str(error)
+        if differs is not None:
+            raise Refusal(f"the device does not take its protections: {differs}", 3)
