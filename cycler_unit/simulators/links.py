@@ -18,9 +18,10 @@ LONGEST = 4096
 
 
 class Lines:
-    """Cut a byte stream into lines ended by LF; a CR before it is taken off."""
+    """Cut a byte stream into lines ended by LF; a CR before it is taken off, unless ``strict``."""
 
-    def __init__(self) -> None:
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
         self._rest = b""
 
     def feed(self, received: bytes) -> list[str]:
@@ -28,7 +29,8 @@ class Lines:
         *lines, self._rest = (self._rest + received).split(b"\n")
         if len(self._rest) > LONGEST:
             self._rest = b""
-        return [line.rstrip(b"\r").decode("ascii", "replace") for line in lines if len(line) <= LONGEST]
+        taken = [line if self.strict else line.rstrip(b"\r") for line in lines if len(line) <= LONGEST]
+        return [line.decode("ascii", "replace") for line in taken]
 
 
 def silence(line: str) -> str | None:
@@ -47,6 +49,8 @@ class Port:
         self.latency_s = latency_s
         self.dropped: Drop = ""
         self.ending = b"\n"
+        # A device that takes no CR before the LF.
+        self.strict = False
 
     async def open(self) -> None:
         """Begin to listen; raise ``OSError`` when that is not possible."""
@@ -84,7 +88,7 @@ class TcpConnection(asyncio.Protocol):
 
     def __init__(self, port: TcpPort) -> None:
         self._port = port
-        self._lines = Lines()
+        self._lines = Lines(port.strict)
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -158,6 +162,7 @@ class Pty(Port):
         """Make the terminal and the link to it; an old link of the same name is replaced."""
         if self.path.exists() and not self.path.is_symlink():
             raise FileExistsError(f"{self.path} is a file")
+        self._lines = Lines(self.strict)
         self._master, self._slave = os.openpty()
         # Raw and kept open here: no echo, no translation, no hang-up when a client leaves.
         tty.setraw(self._slave)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from cycler_unit.drivers.errors import DeviceLost
 
-# One exchange: what must be sent, and the answer; None = a command without an answer.
-Exchange = tuple[str, str | None]
+# One exchange: what must be sent, and the answer; None = a command without an answer, a list = its lines.
+Exchange = tuple[str, str | list[str] | None]
 
 
 class Dialogue:
@@ -17,6 +17,7 @@ class Dialogue:
     def __init__(self, script: Sequence[Exchange | str] = ()) -> None:
         self.script: list[Exchange] = []
         self.expect(script)
+        self.lines: list[str] = []
         self.opened = False
         self.lost = False
 
@@ -35,11 +36,21 @@ class Dialogue:
     def query(self, message: str) -> str:
         answer = self._next(message)
         assert answer is not None, f"{message!r} waits for an answer that never comes"
-        return answer
+        if isinstance(answer, str):
+            return answer
+        self.lines = list(answer)
+        return self.read()
 
-    def _next(self, message: str) -> str | None:
+    def read(self) -> str:
+        if not self.lines:
+            raise DeviceLost("no further line comes")
+        return self.lines.pop(0)
+
+    def _next(self, message: str) -> str | list[str] | None:
         if self.lost:
             raise DeviceLost("the link is gone")
+        # What was left unread is thrown away, as the real link does.
+        self.lines = []
         assert self.script, f"{message!r} was sent, nothing was expected"
         expected, answer = self.script.pop(0)
         assert message == expected
@@ -52,3 +63,4 @@ def expected(dialogue: Dialogue, *script: Exchange | str) -> Iterator[None]:
     dialogue.expect(script)
     yield
     assert not dialogue.script, f"never sent: {dialogue.script}"
+    assert not dialogue.lines, f"never read: {dialogue.lines}"

@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterable
 
 from wire.catalogue import Kind
-from wire.kinds import bms, caen, ea, epc, kel103, modbus, web
+from wire.kinds import bk, bms, caen, ea, epc, flow, kel103, modbus, sba5, web
 
 KINDS: tuple[Kind, ...] = (
     *ea.ROWS,
     *epc.ROWS,
     *bms.ROWS,
     *kel103.ROWS,
+    *bk.ROWS,
+    *flow.ROWS,
+    *sba5.ROWS,
     *caen.ROWS,
     *web.ROWS,
     *modbus.ROWS,
