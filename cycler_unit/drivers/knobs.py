@@ -91,6 +91,15 @@ class KnobDevice(Device):
                 self.close()
                 raise
 
+    def look(self) -> Identity:
+        """Ask who is there without switching anything, and disconnect; for a detection by a person."""
+        with self._lock:
+            try:
+                self.connect()
+                return self.identify()
+            finally:
+                self.close()
+
     def read(self) -> Measured:
         """Read all measures into ``extended``."""
         with self._lock:

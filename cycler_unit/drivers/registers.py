@@ -7,7 +7,7 @@ code:
 map:
   actual:    {table: input, address: 0, format: int16, scale: 0.1, missing: [32767]}
   set_point: {table: holding, address: 10, format: float32, word_order: low_first}
-  run:       {table: holding, address: 5, on: 1, off: 0}
+  run:       {table: holding, address: 5, on_word: 1, off_word: 0}
   door:      {table: discrete, address: 0, invert: true}
 ```
 
@@ -36,7 +36,7 @@ Address = Annotated[int, Meta(ge=0, le=65535)]
 class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One quantity. Value = number in the register x ``scale``; ``missing``: numbers that mean none.
 
-    Bits and on/off words are 1.0 and 0.0; ``on`` and ``off`` are the words of a switch; ``invert``
+    Bits and on/off words are 1.0 and 0.0; ``on_word`` and ``off_word`` are the words of a switch; ``invert``
     turns a bit round.
     """
 
@@ -46,8 +46,8 @@ class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     scale: float = 1.0
     word_order: Literal["high_first", "low_first"] = "high_first"
     missing: tuple[float, ...] = ()
-    on: int | None = None
-    off: int = 0
+    on_word: int | None = None
+    off_word: int = 0
     invert: bool = False
 
     @property
@@ -77,8 +77,8 @@ class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         (found,) = struct.unpack(f">{FORMATS[self.format][0]}", packed)
         if not math.isfinite(found) or found in self.missing:
             return None
-        if self.on is not None:
-            return 1.0 if int(found) == self.on else 0.0
+        if self.on_word is not None:
+            return 1.0 if int(found) == self.on_word else 0.0
         return float(found) * self.scale
 
     def write(self, link: ModbusLink, value: float) -> None:
@@ -91,7 +91,9 @@ class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def encode(self, value: float) -> list[int]:
         """Return the words of a value."""
         letter, _ = FORMATS[self.format]
-        value = value / self.scale if self.on is None else float(self.on if value else self.off)
+        value = (
+            value / self.scale if self.on_word is None else float(self.on_word if value else self.off_word)
+        )
         try:
             packed = struct.pack(f">{letter}", value if letter == "f" else round(value))
         except (struct.error, OverflowError):

@@ -69,7 +69,7 @@ class Chamber(ModbusDevice):
     def _running(self) -> bool:
         run = self.map["run"]
         held = self.held(run)
-        return held == run["on"] if "on" in run else bool(held)
+        return held == run["on_word"] if "on_word" in run else bool(held)
 
     def tick(self) -> None:
         """Move the air on to the present, and with it what lies in it."""
@@ -139,7 +139,7 @@ class Chamber(ModbusDevice):
 
     def _put_run(self, is_on: bool) -> None:
         run = self.map["run"]
-        self.store(run, run.get("on", 1) if is_on else run.get("off", 0))
+        self.store(run, run.get("on_word", 1) if is_on else run.get("off_word", 0))
 
     def reboot(self) -> None:
         """Come up switched off; the set point is kept."""

@@ -103,7 +103,7 @@ class Coupler(ModbusDevice):
             self._sign_of_life(value)
         if address == self.dog["restart"]["address"] and value == 1 and self.status == EXPIRED:
             self.status, self.triggered_s = RUNNING, self.clock()
-        if address == self.dog["stop"]["address"] and value == self.dog["stop"]["on"]:
+        if address == self.dog["stop"]["address"] and value == self.dog["stop"]["on_word"]:
             self.status = STOPPED
         super().take(table, address, value)
 

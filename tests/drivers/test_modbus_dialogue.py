@@ -132,8 +132,8 @@ def test_nobody_there_is_lost() -> None:
         ({"format": "uint32", "word_order": "low_first"}, [0x0001, 0x0002], 131073.0),
         ({"format": "float32"}, [0x41BC, 0x0000], 23.5),
         ({"format": "float32", "word_order": "low_first"}, [0x0000, 0x41BC], 23.5),
-        ({"on": 5, "off": 9}, [5], 1.0),
-        ({"on": 5, "off": 9}, [9], 0.0),
+        ({"on_word": 5, "off_word": 9}, [5], 1.0),
+        ({"on_word": 5, "off_word": 9}, [9], 0.0),
     ],
 )
 def test_a_register_means_the_same_both_ways(

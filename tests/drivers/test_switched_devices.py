@@ -114,6 +114,16 @@ def test_opening_makes_safe_what_somebody_left_on(kind: Kind, simulators: Simula
 
 
 @EACH
+def test_a_look_switches_nothing(kind: Kind, simulators: Simulators) -> None:
+    first = next(control for control in kind.controls if control.safe is not None)
+    with opened(simulators, kind) as device:
+        device.set(first.name, another(first))
+        identity = make(kind, simulators.links_of(kind.key)[0]).look()  # type: ignore[attr-defined]
+        assert identity.serial_number
+        assert device.held()[first.name] != first.safe
+
+
+@EACH
 def test_what_it_does_not_have_or_take_is_refused(kind: Kind, simulators: Simulators) -> None:
     control = kind.controls[0]
     with opened(simulators, kind) as device:

@@ -122,7 +122,7 @@ CHAMBER_FLOAT32 = _chamber(
             "set_point": {
                 "table": "holding", "address": 4352, "format": "float32", "word_order": "low_first",
             },
-            "run": {"table": "holding", "address": 4608, "format": "uint16", "on": 1, "off": 0},
+            "run": {"table": "holding", "address": 4608, "format": "uint16", "on_word": 1, "off_word": 0},
             "alarm": {"table": "holding", "address": 4609, "format": "uint16"},
             # Its switch is closed while the door is open.
             "door": {"table": "discrete", "address": 16, "invert": True},
@@ -187,7 +187,7 @@ IO_COUPLER = Kind(
             "trigger": {"table": "holding", "address": 0x1003, "format": "uint16"},
             "status": {"table": "holding", "address": 0x1006, "format": "uint16"},
             "restart": {"table": "holding", "address": 0x1007, "format": "uint16"},
-            "stop": {"table": "holding", "address": 0x1008, "format": "uint16", "on": 0xAA55},
+            "stop": {"table": "holding", "address": 0x1008, "format": "uint16", "on_word": 0xAA55},
             "running": 1,
             "time_s": 5.0,
             "output": "dead_man",
