@@ -59,6 +59,8 @@ class HttpLink:
         self.url = str(settings.get("url", "")).rstrip("/")
         self.user = str(settings.get("user", ""))
         self.password_file = str(settings.get("password_file", ""))
+        # Links are shown on the site and cross the broker; a secret in one is not secret.
+        self._has_password = "password" in settings
         self.timeout_s = float(settings.get("timeout_s", 2.0))
         self.ring = ring if ring is not None else Ring()
         self.lock = threading.RLock()
@@ -70,6 +72,8 @@ class HttpLink:
         with self.lock:
             self.close()
             place = _place(self.url)
+            if self._has_password:
+                raise DeviceRefused("the link carries a password: put it into a file and give password_file")
             self._headers = self._authentication()
             self._pool = urllib3.connection_from_url(place, maxsize=1, block=True, retries=False)
 

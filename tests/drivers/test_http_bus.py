@@ -95,6 +95,13 @@ def test_a_password_in_the_address_is_refused_without_showing_it() -> None:
     assert "s3cret" not in str(refused.value)
 
 
+def test_a_password_in_the_link_is_refused_too() -> None:
+    link = HttpLink({"url": "http://127.0.0.1:1", "user": "lab", "password": "s3cret"})
+    with pytest.raises(DeviceRefused, match="give password_file") as refused:
+        link.open()
+    assert "s3cret" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
