@@ -290,7 +290,7 @@ class VisaLink:
     def _await_answer(self, message: str) -> None:
         """Wait for the first byte here: pyvisa-py spins on a closed socket until its timeout."""
         # The backend may hold the next line of an answer already.
-        if self._socket is None or getattr(self._session, "_pending_buffer", b""):
+        if self._socket is None or getattr(self._session, "_pending_buffer", None):
             return
         try:
             ready, _, _ = select.select([self._socket], [], [], self.timeout_s)
