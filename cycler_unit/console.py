@@ -126,13 +126,13 @@ class Console:
         if not is_pure_query(args.text):
             self._refuse_running(link, f"{args.text!r} is no pure question and")
         began = time.monotonic()
-        with self._devices.opening(SCAN_WAIT_S) as may:
+        with self._devices.opening(link, SCAN_WAIT_S) as may:
             self._refuse_scan(may)
             lines = self._buses.query(link, args.text, args.timeout_s)
         return {"lines": lines, "answered_s": round(time.monotonic() - began, 4)}
 
     def _write(self, link: dict[str, Any], args: ScpiMessage) -> dict[str, Any]:
-        with self._devices.opening(SCAN_WAIT_S) as may:
+        with self._devices.opening(link, SCAN_WAIT_S) as may:
             self._refuse_scan(may)
             self._refuse_running(link, "scpi.write")
             self._buses.write(link, args.text)
@@ -167,7 +167,7 @@ class Console:
         return payload
 
     def _send(self, link: dict[str, Any], args: CanSend, payload: bytes) -> dict[str, Any]:
-        with self._devices.opening(SCAN_WAIT_S) as may:
+        with self._devices.opening(link, SCAN_WAIT_S) as may:
             self._refuse_scan(may)
             self._refuse_running(link, "can.send")
             at_s = time.time()
@@ -206,6 +206,7 @@ class LiveEar(threading.Thread):
         self._asked_s = time.monotonic()
         self._failed: DriverError | None = None
         self._ended = False
+        self._fresh = True
 
     def run(self) -> None:
         """Listen in short looks; ends when nobody asks any more or the bus is gone."""
@@ -238,7 +239,9 @@ class LiveEar(threading.Thread):
         until_s = time.monotonic() + seconds
         with self._came:
             self._asked_s = time.monotonic()
-            first = self._count if after == 0 else max(0, after)
+            # The first look of all takes everything since the listener began, which was for it.
+            first = self._count if after == 0 and not self._fresh else max(0, after)
+            self._fresh = False
             if first > self._count:  # numbered by a listener that has ended since
                 first = 0
             while (left_s := until_s - time.monotonic()) > 0 and not self._ended:

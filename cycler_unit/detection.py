@@ -67,7 +67,7 @@ class Detection:
         """Return the links of the unit's file and what this computer listed last."""
         return [*self._links, *self._listed]
 
-    def run(self, say: Say, busy: Callable[[], list[dict[str, Any]]], only: set[str]) -> Iterator[Place]:
+    def run(self, say: Say, busy: Callable[[Link], list[dict[str, Any]]], only: set[str]) -> Iterator[Place]:
         """Ask at each link; yields what came of it before the next one is asked.
 
         A place that is in use is not asked; on a bus of several devices only the free ones are.
@@ -81,12 +81,14 @@ class Detection:
                 say(index * STEPS + STEPS * done // max(1, of), len(links) * STEPS, f"{name}: {text}")
 
             step(0, 1, "asking")
-            yield self._ask(link, step, busy())
+            yield self._ask(link, step, busy(link))
         say(len(links) * STEPS, len(links) * STEPS, f"{len(links)} links asked")
 
     def _ask(self, link: dict[str, Any], say: Say, busy: list[dict[str, Any]]) -> Place:
         here = [each for each in busy if bus_key(each) == bus_key(link)]
-        if any(device_key(each) == device_key(link) for each in here):
+        # A text line is in use as a whole, also when only one output of its instrument is.
+        whole = link.get("kind") in ("visa", "serial")
+        if any(whole or device_key(each) == device_key(link) for each in here):
             return Place(link, "busy", reason="a device is in use here")
         try:
             return Place(link, "ok", self._buses.scan(link, say, here))

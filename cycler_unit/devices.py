@@ -73,6 +73,11 @@ class Devices:
         self._held: dict[str, dict[str, Any]] = {}
         self._lock = threading.RLock()
         self._scanning = threading.Lock()
+        self._asked = threading.Condition(self._lock)
+        self._asking: str | None = None
+        """The bus that a scan asks at now."""
+        self._opening: list[dict[str, Any]] = []
+        """Places that somebody opens or talks to now, though nobody holds them."""
         self._file = file
         self.let_go: Callable[[str], None] = lambda key: None
         """Called before a station takes a place, with its ``device_key``: whoever reads there ends it."""
@@ -160,14 +165,19 @@ class Devices:
             ]
 
     @contextlib.contextmanager
-    def opening(self, wait_s: float) -> Iterator[bool]:
-        """Keep scans away while a place is opened; False when one is going on for longer than ``wait_s``."""
-        got = self._scanning.acquire(timeout=wait_s) if wait_s > 0 else self._scanning.acquire(blocking=False)
+    def opening(self, link: dict[str, Any], wait_s: float) -> Iterator[bool]:
+        """Keep a scan away from one place; False when its bus is being asked for longer than ``wait_s``."""
+        bus = bus_key(link)
+        with self._asked:
+            may = self._asked.wait_for(lambda: self._asking != bus, wait_s)
+            if may:
+                self._opening.append(link)
         try:
-            yield got
+            yield may
         finally:
-            if got:
-                self._scanning.release()
+            if may:
+                with self._lock:
+                    self._opening.remove(link)
 
     def find(self, place: DevicePlace) -> Found | None:
         """Return a device by its model and serial number, or by its link where it has none."""
@@ -209,15 +219,30 @@ class Devices:
         """
         with self._scanning:
             self.last = []
-            for place in self._detection.run(say, self._busy, set(only)):
-                self._take(place, make_safe)
-                self.last.append(place)
+            try:
+                for place in self._detection.run(say, self._begin, set(only)):
+                    self._take(place, make_safe)
+                    self.last.append(place)
+                    self._asking_at(None)
+            finally:
+                self._asking_at(None)
             self.scanned_at = iso(time.time())
         return self.report()
 
+    def _begin(self, link: Link) -> list[dict[str, Any]]:
+        """Note that the scan asks at this link now; return what is in use."""
+        self._asking_at(bus_key(link))
+        return self._busy()
+
+    def _asking_at(self, bus: str | None) -> None:
+        with self._asked:
+            self._asking = bus
+            self._asked.notify_all()
+
     def _busy(self) -> list[dict[str, Any]]:
         with self._lock:
-            return [*self._held.values(), *self.borrowed()]
+            held = [*self._held.values(), *self._opening]
+        return [*held, *self.borrowed()]
 
     def _take(self, place: Place, make_safe: bool) -> None:
         """Note what answered at one link, and what does not any more."""

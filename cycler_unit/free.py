@@ -87,7 +87,7 @@ class Free:
         return lent
 
     def _open(self, lent: Lent, wait_s: float) -> None:
-        with self._devices.opening(wait_s) as may:
+        with self._devices.opening(lent.link, wait_s) as may:
             if not may:
                 raise Busy("a detection is going on; try again when it has ended")
             if self._devices.is_held(lent.link):

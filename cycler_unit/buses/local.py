@@ -73,7 +73,9 @@ class LocalBuses:
             if link.get("kind") == "can":
                 return can_scan.scan(link, say, busy)
             taken = {device_key(each) for each in busy}
-            if device_key(link) in taken:
+            # A text instrument with several outputs is one place: its line is in use as a whole.
+            place = bus_key if link.get("kind") in TEXT else device_key
+            if place(link) in {place(each) for each in busy}:
                 return []
             if link.get("model"):
                 return self._open_model(link, say, str(link["model"]))
@@ -157,12 +159,13 @@ class LocalBuses:
 
     def _open_wire(self, link: Link) -> VisaLink | None:
         """Return the link of a driver that holds this place open, None when nobody does."""
-        key = device_key(link)
+        key = bus_key(text_scan.full(link))
         with self._lock:
             made = list(self._made)
         for device in made:
-            wire = getattr(device, "transport", None)
-            if isinstance(wire, VisaLink) and wire.is_open and device_key(device.link) == key:
+            transport = getattr(device, "transport", None)
+            wire = getattr(transport, "wire", transport)
+            if isinstance(wire, VisaLink) and wire.is_open and bus_key(device.link) == key:
                 return wire
         return None
 
