@@ -1,0 +1,187 @@
+"""What needs a person comes ranked, with since and why, for the same few questions to the database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from tests.web_server import factories
+from web_server.accounts.models import Person
+from web_server.cells import quarantine
+from web_server.cells import services as cells
+from web_server.cells.models import Battery
+from web_server.experiments import attention, services
+from web_server.experiments.models import Alarm, Experiment
+from web_server.lab.models import Station, Unit
+from web_server.notices import services as notices
+from web_server.notices.models import Delivery
+
+
+def _kinds() -> list[str]:
+    return [need.kind for need in attention.needs()]
+
+
+def _one(kind: str) -> attention.Need:
+    [found] = [need for need in attention.needs() if need.kind == kind]
+    return found
+
+
+def _running(lab: SimpleNamespace, **columns: Any) -> Experiment:
+    run = factories.make_experiment(lab.battery, lab.profile, lab.station)
+    services.set_status(run, "starting", active_station=lab.station, active_battery=lab.battery)
+    services.set_status(run, "running")
+    Experiment.objects.filter(pk=run.pk).update(**columns)
+    Station.objects.filter(pk=lab.station.pk).update(state="running", reading_at=timezone.now())
+    run.refresh_from_db()
+    return run
+
+
+def _alarm(station: Station, **columns: Any) -> Alarm:
+    given = {"code": "limit", "text": "voltage above its limit", **columns}
+    return Alarm.objects.create(station=station, unit=station.unit, **given)
+
+
+def test_a_quiet_lab_needs_nobody(small_lab: SimpleNamespace) -> None:
+    _running(small_lab)
+    assert _kinds() == []
+
+
+def test_the_order_is_the_designs(administrator: Person, small_lab: SimpleNamespace) -> None:
+    lab, unit = small_lab, small_lab.unit
+    ago = timezone.now() - timedelta(hours=2)
+    _running(lab, planned_end=ago, started_at=ago - timedelta(hours=1))
+    for name, kind in (("U", "unsafe"), ("T", "tripped")):
+        station = factories.make_station(unit, name)
+        _alarm(station, severity="unsafe" if kind == "unsafe" else "trip")
+        Station.objects.filter(pk=station.pk).update(state=kind)
+    for name, columns in (("H", {"status": "paused"}), ("W", {"waiting_for": "fill the tank"})):
+        other = SimpleNamespace(
+            battery=factories.make_battery(name),
+            station=factories.make_station(unit, name),
+            profile=lab.profile,
+        )
+        cells.load(lab.operator, other.battery, other.station)
+        _running(other, **columns)
+    done = SimpleNamespace(
+        battery=factories.make_battery("F"), station=factories.make_station(unit, "F"), profile=lab.profile
+    )
+    cells.load(lab.operator, done.battery, done.station)
+    services.set_status(_running(done), "finished")
+    wanted = factories.make_battery("L")
+    factories.make_experiment(wanted, lab.profile, factories.make_station(unit, "L"), name="waits")
+    factories.make_unit("away", online=False)
+    assert _kinds() == [
+        "unsafe", "tripped", "held", "waiting", "overdue", "stale", "finished", "load",
+    ]  # fmt: skip
+
+
+def test_each_says_since_when_and_why(small_lab: SimpleNamespace) -> None:
+    alarm = _alarm(small_lab.station, severity="trip")
+    need = _one("tripped")
+    assert need.text == "S1: voltage above its limit"
+    assert (need.since, need.level) == (alarm.raised_at, "error")
+
+
+def test_an_unsafe_station_is_one_line_not_two(small_lab: SimpleNamespace) -> None:
+    alarm = _alarm(small_lab.station, severity="unsafe", code="off_failed")
+    Station.objects.filter(pk=small_lab.station.pk).update(state="unsafe", state_detail="still 0.5 A")
+    assert _kinds() == ["unsafe"]
+    assert _one("unsafe").text == "S1 may still be on: still 0.5 A"
+    assert _one("unsafe").since == alarm.raised_at
+
+
+def test_a_held_test_and_its_alarm_are_one_line(small_lab: SimpleNamespace) -> None:
+    run = _running(small_lab)
+    services.set_status(run, "paused", text="E1: held after a crash")
+    assert _one("held").text == "E1: held after a crash"
+    _alarm(small_lab.station, code="held", text="the unit was away", experiment=run)
+    assert _kinds() == ["held"]
+    assert _one("held").text == "S1: the unit was away"
+
+
+def test_a_station_that_runs_and_says_nothing_is_stale(small_lab: SimpleNamespace) -> None:
+    _running(small_lab)
+    old = timezone.now() - timedelta(minutes=1)
+    Station.objects.filter(pk=small_lab.station.pk).update(reading_at=old)
+    assert _one("stale").since == old
+    Unit.objects.update(online=False)
+    assert _one("stale").text == "Unit unit 1 is offline."
+
+
+def test_a_little_late_is_not_overdue(small_lab: SimpleNamespace) -> None:
+    now = timezone.now()
+    run = _running(small_lab, planned_end=now - timedelta(minutes=9), started_at=now - timedelta(hours=2))
+    assert _kinds() == []
+    Experiment.objects.filter(pk=run.pk).update(planned_end=now - timedelta(minutes=11))
+    assert "should have ended" in _one("overdue").text
+
+
+def test_a_battery_that_has_more_to_do_is_not_to_be_taken_out(small_lab: SimpleNamespace) -> None:
+    services.set_status(_running(small_lab), "finished")
+    Station.objects.update(state="idle")
+    need = _one("finished")
+    assert need.text == "E1 is finished; B1 is still in S1."
+    assert need.item == small_lab.battery
+    factories.make_experiment(small_lab.battery, small_lab.profile, small_lab.station, name="E2")
+    assert _kinds() == []
+
+
+def test_a_battery_loaded_anew_has_not_finished(small_lab: SimpleNamespace) -> None:
+    services.set_status(_running(small_lab), "finished")
+    Battery.objects.update(loaded_at=timezone.now() + timedelta(seconds=1))
+    assert _kinds() == []
+
+
+def test_a_battery_in_quarantine_waits_for_an_inspection(small_lab: SimpleNamespace) -> None:
+    quarantine.put(small_lab.battery, "voltage above its limit.")
+    assert "until somebody has looked at it: voltage above its limit." in _one("inspect").text
+    quarantine.inspect(small_lab.operator, small_lab.battery, "fine")
+    assert _kinds() == []
+
+
+def test_an_alarm_that_reached_nobody_is_said(administrator: Person, small_lab: SimpleNamespace) -> None:
+    notices.add(administrator, name="night shift", address="https://hooks.example.org/x")
+    _alarm(small_lab.station, severity="trip")
+    notices.plan()
+    Delivery.objects.update(attempts=1, outcome="connection refused")
+    assert _kinds() == ["tripped", "unheard"]
+    assert _one("unheard").text == "night shift could not be told of S1: connection refused"
+
+
+def test_many_of_a_kind_are_counted(small_lab: SimpleNamespace) -> None:
+    for n in range(25):
+        _alarm(small_lab.station, text=f"number {n}")
+    shown, more = attention.listed(attention.needs())
+    assert (len(shown), more) == (20, 5)
+
+
+def test_the_questions_do_not_grow_with_the_lab(
+    small_lab: SimpleNamespace, django_assert_num_queries: Any
+) -> None:
+    _running(small_lab)
+    _alarm(small_lab.station)
+    with django_assert_num_queries(11):
+        attention.needs()
+    for n in range(6):
+        lab = SimpleNamespace(
+            battery=factories.make_battery(f"M{n}"),
+            station=factories.make_station(small_lab.unit, f"M{n}"),
+            profile=small_lab.profile,
+        )
+        cells.load(small_lab.operator, lab.battery, lab.station)
+        run = _running(lab)
+        _alarm(lab.station, experiment=run)
+        if n % 2:
+            services.set_status(run, "finished")
+    with django_assert_num_queries(11):
+        attention.needs()
+
+
+@pytest.mark.parametrize("kind", attention.ORDER)
+def test_every_kind_has_its_place_and_its_level(kind: str) -> None:
+    need = attention.Need(kind, "", None)
+    assert need.level in ("error", "warning", "info")
