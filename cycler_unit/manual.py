@@ -180,7 +180,8 @@ class Manual:
     def _make_safe(self, found: Found) -> dict[str, float]:
         with self._free.use(found) as lent:
             lent.device.make_safe()
-            return lent.device.held()
+            held: dict[str, float] = lent.device.held()
+            return held
 
     # --- setting --------------------------------------------------------------------------------
 

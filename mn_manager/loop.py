@@ -91,6 +91,7 @@ class Manager:
             Due(self.dispatch.send_new, lambda: self.dispatch.period_s),
             Due(self.dispatch.send_again, lambda: 0.5),
             Due(self._configure, lambda: 1.0),
+            Due(self._watch, lambda: 1.0),
             Due(self._expire, lambda: 1.0),
             Due(self._silence, lambda: 1.0),
             Due(self._start_experiments, lambda: 0.5),
@@ -217,6 +218,10 @@ class Manager:
         """Send a new composition at once; what a heartbeat says differs is sent there."""
         for unit in configuration.units_to_configure(self.leases.keys()):
             configuration.send_where_different(unit)
+
+    def _watch(self) -> None:
+        """Tell units what is loaded where as soon as it changes, and again while they say otherwise."""
+        self.receive.watching.send_where_different(self.leases.keys())
 
     def _expire(self) -> None:
         for command in commands.expire_due(self.leases.keys()):

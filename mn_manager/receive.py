@@ -25,6 +25,7 @@ from web_server.commands.models import Command
 from web_server.experiments import answers, progress_from_unit
 from web_server.lab import bench, configuration, detected, presence
 from web_server.lab.models import Unit
+from web_server.lab.watching import Watching
 from web_server.measurements import services as measurements
 from wire import codec, messages, topics
 from wire.codec import Malformed
@@ -48,6 +49,7 @@ class Receive:
         self.dispatch = dispatch
         self.enrol = enrol
         self.counters = counters
+        self.watching = Watching()
         self.changed_units: Callable[[], None] = lambda: None
         self._doubts: answers.Doubts = {}
         self._gaps: dict[tuple[int, str, int], float] = {}
@@ -127,6 +129,7 @@ class Receive:
         if beat.connection != unit.connection or not unit.online:
             self.dispatch.look_around()
         configuration.send_where_different(unit)
+        self.watching.heard(beat)
 
     def _devices(self, unit: Unit, message: Received) -> None:
         report = codec.decode(message.payload, messages.DeviceReport)
@@ -151,6 +154,7 @@ class Receive:
             logger.debug("event=command_closed unit=%s command=%s outcome=%s", unit.uuid, key, reply.outcome)
             configuration.taken(command)
             answers.replied(command, message.at)
+            self.watching.replied(command)
 
     # --- what must not be lost ----------------------------------------------------------------------
 

@@ -5,27 +5,48 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('lab', '0003_zones_and_manual'),
-        ('measurements', '0001_initial'),
+        ("lab", "0003_zones_and_manual"),
+        ("measurements", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='DeviceReading',
+            name="DeviceReading",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField()),
-                ('values', models.JSONField(default=dict)),
-                ('spool', models.UUIDField()),
-                ('spool_seq', models.BigIntegerField()),
-                ('device', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='readings', to='lab.device')),
-                ('unit', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='lab.unit')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("values", models.JSONField(default=dict)),
+                ("spool", models.UUIDField()),
+                ("spool_seq", models.BigIntegerField()),
+                (
+                    "device",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="readings",
+                        to="lab.device",
+                    ),
+                ),
+                (
+                    "unit",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="lab.unit"
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['device', 'at'], name='device_reading_history')],
-                'constraints': [models.UniqueConstraint(fields=('unit', 'spool', 'spool_seq'), name='device_reading_is_stored_once')],
+                "indexes": [models.Index(fields=["device", "at"], name="device_reading_history")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("unit", "spool", "spool_seq"), name="device_reading_is_stored_once"
+                    )
+                ],
             },
         ),
     ]
