@@ -284,7 +284,8 @@ class Epc(PowerDevice):
             wanted.append(MODE)
         if self._age_s(TEMP) >= TEMPERATURE_S:
             wanted.append(TEMP)
-        with self._expected():
+        # Where MODE is not asked an IDLE is not expected: it is a boot notification, or an end.
+        with self._expected() if MODE in wanted else contextlib.nullcontext():
             answers = self.port.ask(*wanted)
         middle_us = (began_ns + time.time_ns()) // 2000
         found = dbc.read("EPC_ELEC_MEAS", answers[ELEC])

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from cycler_unit.buses import can
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.device import factory, utc_clock
 from tests.stack.waiting import free_port
@@ -33,6 +34,7 @@ class CanLab:
     """Simulated devices on one bus; ``do`` runs something in their loop."""
 
     def __init__(self, interface: str = "virtual") -> None:
+        can.LOOK_S = 0.02  # closing a bus takes that long, and here there are hundreds
         self.place = place(interface)
         self.link = {"kind": "can", **self.place}
         self.clock = utc_clock()
