@@ -56,6 +56,7 @@ class Manager:
         self.received_rows = 0
         self.conflicts: list[str] = []
         self.events: dict[tuple[str, int], dict[str, Any]] = {}
+        self._through: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def start(self) -> Manager:
@@ -128,9 +129,13 @@ class Manager:
         batch = codec.decode(payload, EventBatch)
         if not self.acknowledging:
             return
+        before = self._through.get(batch.spool, 0)
+        if batch.first_seq > before + 1:
+            return  # one before it was lost on the way and comes again: as the real manager does
         for seq, event in enumerate(batch.events, start=batch.first_seq):
             self.events[batch.spool, seq] = msgspec.to_builtins(event)
-        through = batch.first_seq + len(batch.events) - 1
+        through = max(before, batch.first_seq + len(batch.events) - 1)
+        self._through[batch.spool] = through
         self._send(
             "acks", Ack(sent_at=iso(time.time()), events=AckedEvents(spool=batch.spool, through=through))
         )
