@@ -11,8 +11,10 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceRefused, DriverError
 from cycler_unit.isolator import Isolator
+from cycler_unit.readings import Taken
 from cycling.reading import SetPoint
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ logger = logging.getLogger("cycler_unit.auxiliaries")
 
 # The dead-man output opens when it is not refreshed for 5 s (rule 3): three chances.
 REFRESH_S = 1.5
+# Terminals are brought to the cell's voltage with this share of the range, and within this time.
+RAISE_SHARE, RAISE_S, LOOK_S = 0.01, 3.0, 0.02
 # A stopping unit waits so long for its outputs.
 LEAVE_S = 2.0
 # After a refresh that was not confirmed for this long the current goes off before the output opens.
@@ -82,11 +86,52 @@ class Auxiliaries:
     def _close(self, name: str, switch: Isolator) -> None:
         station = self._station
         taken = station.read()
-        off = not station.power.output_on and station.unsafe is None and self._no_current()
-        why = switch.close(taken, station.parts.cell_v(station.measured), off=off)
+        if station.power.output_on or station.unsafe is not None:
+            raise DeviceRefused(f"the {name} stays open: the output is on")
+        cell_v = self._cell_v(switch)
+        if cell_v is None:
+            raise DeviceRefused(
+                f"the {name} stays open: nobody knows the cell's voltage; record its rest voltage or bind a meter"
+            )
+        try:
+            if taken.voltage_v is not None and abs(taken.voltage_v - cell_v) > switch.difference_v:
+                taken = self._raise_to(cell_v, switch.difference_v)
+            why = switch.close(taken, cell_v, no_current=self._no_current())
+        finally:
+            if station.power.output_on:
+                station.switch_off()
         if why is not None:
             raise DeviceRefused(f"the {name} stays open: {why}")
         self._moved(name, "closed")
+
+    def _cell_v(self, switch: Isolator) -> float | None:
+        """Return the cell's voltage: measured behind the switch, or seen before it opened, or on record."""
+        station = self._station
+        measured_v = station.parts.cell_v(station.measured)
+        if measured_v is not None:
+            return measured_v
+        if switch.opened_at_v is not None:
+            return switch.opened_at_v
+        run, watched = station.conductor.run, station.watch.battery
+        ref = run.start.battery if run is not None else watched.battery if watched is not None else None
+        return ref.last_rest_voltage_v if ref is not None else None
+
+    def _raise_to(self, cell_v: float, difference_v: float) -> Taken:
+        """Bring the device's own terminals to the cell's voltage, with next to no current, before closing."""
+        station, power = self._station, self._station.power
+        least_a = max(RAISE_SHARE * abs(power.kind.current_max_a or 0.0), 5.0 * power.off_rule.i_off_a)
+        power.apply(
+            Target(
+                "cv", direction="charge", voltage_v=cell_v, voltage_max_v=cell_v, charge_current_max_a=least_a
+            )
+        )
+        until_s = time.monotonic() + RAISE_S
+        while True:
+            taken = station.read()
+            near = taken.voltage_v is not None and abs(taken.voltage_v - cell_v) <= difference_v
+            if (near and self._no_current()) or time.monotonic() > until_s:
+                return taken
+            time.sleep(LOOK_S)
 
     def isolate(self) -> None:
         """Open the isolator, if there is one; raises ``DeviceRefused`` with why not."""
@@ -95,8 +140,9 @@ class Auxiliaries:
         if self.isolator.is_open:
             return
         station = self._station
+        taken = station.read()  # the last one may be of before the output went off
         off = not station.power.output_on and station.unsafe is None and self._no_current()
-        why = self.isolator.open(station.taken, off=off)
+        why = self.isolator.open(taken, off=off)
         if why is not None:
             raise DeviceRefused(f"the isolator stays closed: {why}")
         self._moved("isolator", "open")

@@ -46,22 +46,20 @@ class Isolator:
             self.opened_at_v = taken.voltage_v
         return self._move(OPEN)
 
-    def close(self, taken: Taken, cell_v: float | None, *, off: bool) -> str | None:
-        """Close it; return why not. ``cell_v``: the cell's voltage by a device that sees it always."""
+    def close(self, taken: Taken, cell_v: float, *, no_current: bool) -> str | None:
+        """Close it; return why not. ``cell_v``: the voltage of the cell behind it."""
         if self.is_open is False:
             return None
-        if not off:
-            return "the output is on: an isolator closes at zero current only"
-        cell_v = cell_v if cell_v is not None else self.opened_at_v
-        if cell_v is not None:
-            if taken.voltage_v is None:
-                return "the device's voltage is missing, so the difference across the isolator is unknown"
-            across_v = abs(taken.voltage_v - cell_v)
-            if across_v > self.difference_v:
-                return (
-                    f"{across_v:.3f} V lie across the isolator ({taken.voltage_v:.3f} V and {cell_v:.3f} V);"
-                    f" it closes below {self.difference_v:g} V"
-                )
+        if not no_current:
+            return "current flows: an isolator closes at zero current only"
+        if taken.voltage_v is None:
+            return "the device's voltage is missing, so the difference across the isolator is unknown"
+        across_v = abs(taken.voltage_v - cell_v)
+        if across_v > self.difference_v:
+            return (
+                f"{across_v:.3f} V lie across the isolator ({taken.voltage_v:.3f} V and {cell_v:.3f} V);"
+                f" it closes below {self.difference_v:g} V"
+            )
         return self._move(CLOSED)
 
     def _move(self, value: float) -> str | None:

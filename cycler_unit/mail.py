@@ -22,6 +22,19 @@ class Ask:
     urgent: bool = False
 
 
+class Once:
+    """A reply that is given once: what ends a request on the way has answered it already."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply: Reply | None = reply
+
+    def __call__(self, outcome: Outcome, result: dict[str, Any] | None, reason: str | None) -> None:
+        """Answer, unless it was done."""
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            reply(outcome, result, reason)
+
+
 class Mailbox:
     """A queue that wakes its reader. Urgent requests (stops) pass all others."""
 

@@ -94,7 +94,8 @@ class Output:
         if self.asked is None or held is None:
             return self.asked is None
         step = self.control.step if self.control is not None else 0.0
-        return abs(held - self.asked.value) <= max(step, 1e-6 * abs(self.asked.value)) * 1.01 + 1e-9
+        # Half a step: a switch has steps of 1, and 0 is not 1.
+        return abs(held - self.asked.value) <= 0.505 * step + 1e-6 * abs(self.asked.value)
 
     def look(self, now_s: float) -> str | None:
         """Return why a value that a step asked for is not held; other values are written again."""

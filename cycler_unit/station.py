@@ -23,7 +23,7 @@ from cycler_unit.drivers.base import Measured
 from cycler_unit.drivers.errors import DeviceLost, DriverError
 from cycler_unit.guards import Guards
 from cycler_unit.hub import Hub
-from cycler_unit.mail import Ask, Mailbox
+from cycler_unit.mail import Ask, Mailbox, Once
 from cycler_unit.parts import BadStation, Parts
 from cycler_unit.power import OffResult, Power
 from cycler_unit.reach import REOPEN_S, Reach
@@ -201,10 +201,17 @@ class Station(threading.Thread):
 
     def _serve(self) -> None:
         while (ask := self.mail.take()) is not None:
+            ask = replace(ask, reply=Once(ask.reply))
             try:
                 self._do(ask)
             except Refusal as refusal:
                 ask.reply("refused", None, refusal.text)
+            except DeviceLost as error:
+                self.lose(str(error))
+                ask.reply("failed", None, str(error))
+            except DriverError as error:
+                self.fail("device_error", str(error))
+                ask.reply("failed", None, str(error))
             except Exception as error:
                 logger.exception("event=request_failed station=%s request=%s", self.id, ask.do)
                 self._bug(error)

@@ -11,7 +11,7 @@ import msgspec
 
 from cycler_unit import contract, take_up
 from cycler_unit.contract import Refusal
-from cycler_unit.drivers.errors import DriverError
+from cycler_unit.drivers.errors import DeviceLost, DriverError
 from cycler_unit.left_alone import LeftAlone
 from cycler_unit.mail import Reply
 from cycler_unit.pulse import PulseCheck, ways
@@ -131,8 +131,19 @@ class Wake:
         )
         station.switch_off()
         # At rest the battery must be seen: behind an open isolator there is nothing to check.
-        station.outputs.connect()
-        self._alone.begin()
+        try:
+            station.outputs.connect()
+        except DeviceLost as error:
+            station.lose(str(error))
+            return
+        except DriverError as error:
+            station.fail("isolator", str(error))
+            return
+        try:
+            self._alone.begin()
+        except Refusal as refusal:
+            self._refuse(self._conductor.run, refusal, self.forget())
+            return
         station.soon()
 
     def cancel(self, why: str) -> None:

@@ -1,0 +1,352 @@
+"""Rule 18 and auxiliary outputs: interlocks, isolator, dead-man output, chamber, relays, on their simulators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cycler_unit import zones
+from cycler_unit.zones import BadZone, Watch
+from tests.cycler_unit.lab import Lab, cc, key_of, loaded, rest
+from tests.stack.simulated import MODEL, Simulators
+from tests.stack.waiting import until
+from wire.messages import (
+    ExperimentStop,
+    Interlock,
+    StationAcknowledge,
+    StationDevice,
+    StationOutput,
+    Zone,
+    ZoneOutput,
+)
+
+COUPLER, BOARD, CHAMBER = "modbus-io-coupler", "esp32-relay-board", "chamber-modbus-int16"
+
+
+@pytest.fixture(scope="module")
+def bench_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulators]:
+    """One cell with a supply, a meter, an isolator and a chamber; a second supply; a coupler for the zone."""
+    running = Simulators(
+        tmp_path_factory.mktemp("bench"),
+        [],
+        circuits=[
+            {"name": "cell", "cell": {"capacity_ah": 2.5, "soc": 0.5}},
+            {"name": "isolated", "cell": {"capacity_ah": 2.5, "soc": 0.5}},
+            {"name": "other", "cell": {"capacity_ah": 2.5, "soc": 0.5}},
+        ],
+        devices=[
+            {"name": "psb", "model": MODEL, "circuit": "cell", "port": 0},
+            {"name": "psb2", "model": MODEL, "circuit": "other", "port": 0},
+            {"name": "psb3", "model": MODEL, "circuit": "isolated", "port": 0},
+            {"name": "switch", "model": COUPLER, "circuit": "isolated", "isolators": ["isolator"]},
+            {"name": "zone", "model": COUPLER},
+            {"name": "relays", "model": BOARD},
+            {"name": "chamber", "model": CHAMBER, "circuit": "cell"},
+        ],
+    ).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def made(tmp_path: Path, bench_of: Simulators) -> Iterator[Any]:
+    """Return a maker of stations; all of them end with the test."""
+    labs: list[Lab] = []
+
+    def make(roles: dict[str, str], **more: Any) -> Lab:
+        lab = Lab(tmp_path / f"unit{len(labs) if more.get('hub') is None else 0}", bench_of, roles, **more)
+        labs.append(lab)
+        return lab.idle()  # type: ignore[return-value]
+
+    for each in ("psb", "psb2", "psb3", "switch", "zone", "relays", "chamber"):
+        bench_of.ask(device=each, clear=True)
+    yield make
+    for lab in reversed(labs):
+        lab.clear()
+        lab.stop()
+    for each in ("psb", "psb2", "psb3", "switch", "zone", "relays", "chamber"):
+        bench_of.ask(device=each, clear=True)
+
+
+def zone(simulators: Simulators, **more: Any) -> Zone:
+    """Return a zone with a door, an exhaust and a siren."""
+    described = simulators.ask(query="devices")["devices"]
+    link = next(each["links"][0] for each in described if each["name"] == "zone")
+    device = StationDevice(
+        device=key_of("zone"), role="auxiliary", model=COUPLER, serial_number="", link=link, name="zone"
+    )
+    values: dict[str, Any] = {
+        "zone": "z1", "name": "Room 1", "devices": [device],
+        "interlocks": [Interlock(name="door", device=device.device, measure="door_closed")],
+        "outputs": [
+            ZoneOutput(name="exhaust", device=device.device, control="exhaust", on_trip=1.0, normal=0.0),
+            ZoneOutput(name="siren", device=device.device, control="siren", on_trip=1.0, normal=0.0, on_server_lost=True),
+        ],
+    }  # fmt: skip
+    return Zone(**{**values, **more})
+
+
+def coupler(simulators: Simulators, name: str) -> dict[str, Any]:
+    """Return what a coupler really does."""
+    found: dict[str, Any] = simulators.ask(device=name, query="truth")
+    return found
+
+
+# --- rule 18 ----------------------------------------------------------------------------------------
+
+
+def ready(lab: Lab) -> None:
+    """Wait until the zone's interlocks are closed."""
+    watch = lab.hub.zones.get(lab.configure.zone)  # type: ignore[arg-type]
+    assert watch is not None
+    until(lambda: watch.why is None, 10, "all interlocks are closed")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": "input_open", "input": "door_closed", "open": True},
+        {"fault": "drop_link"},
+        {"fault": "freeze"},
+    ],
+    ids=["open", "missing", "stale"],
+)
+def test_an_interlock_switches_every_station_of_the_zone_off(
+    made: Any, bench_of: Simulators, fault: dict[str, Any]
+) -> None:
+    room = zone(bench_of)
+    one = made({"psb": "power"}, zone=room)
+    two = made({"psb2": "power"}, name="S2", zone=room, hub=one.hub)
+    ready(one)
+    one.go(cc(1.0))
+    until(lambda: one.of("psb")["output"], 10)
+    assert bench_of.ask(device="zone", **fault)["ok"]
+    until(lambda: one.live.state == two.live.state == "tripped", 20, "both are latched")
+    assert not one.of("psb")["output"]
+    found = {each["station"]: each for each in one.events("alarm")}
+    assert set(found) == {one.live.id, two.live.id}
+    for each in found.values():
+        assert each["detail"]["code"] == "interlock"
+        assert "door" in each["text"]
+        assert "Room 1" in each["text"]
+
+
+def test_the_zones_outputs_take_their_trip_value_and_go_back(made: Any, bench_of: Simulators) -> None:
+    lab = made({"psb": "power"}, zone=zone(bench_of))
+    ready(lab)
+    bench_of.ask(device="zone", fault="input_open", input="door_closed", open=True)
+    until(lambda: coupler(bench_of, "zone")["outputs"]["exhaust"], 10, "the exhaust runs")
+    assert coupler(bench_of, "zone")["outputs"]["siren"]
+    bench_of.ask(device="zone", fault="input_open", input="door_closed", open=False)
+    until(lambda: not coupler(bench_of, "zone")["outputs"]["exhaust"], 10)
+
+
+def test_nothing_starts_and_nothing_is_acknowledged_while_the_zone_is_open(
+    made: Any, bench_of: Simulators
+) -> None:
+    lab = made({"psb": "power"}, zone=zone(bench_of))
+    ready(lab)
+    bench_of.ask(device="zone", fault="input_open", input="door_closed", open=True)
+    until(lambda: lab.live.state == "tripped", 10)
+    alarm = lab.live.kept.latches[0].alarm
+    acknowledge = StationAcknowledge(station=lab.live.id, alarm=alarm)
+    answered = lab.ask("acknowledge", acknowledge)
+    assert answered.outcome == "refused"
+    assert "door" in (answered.reason or "")
+    assert lab.ask("start", lab.message(cc(1.0))).outcome == "refused"
+    bench_of.ask(device="zone", fault="input_open", input="door_closed", open=False)
+    until(lambda: lab.live.zone_open is None, 10)
+    assert lab.live.latched, "only a person releases it"
+    assert lab.ask("acknowledge", acknowledge).outcome == "done"
+    lab.go(cc(1.0))
+
+
+def test_an_alarm_that_cannot_reach_the_server_switches_the_annunciator(
+    made: Any, bench_of: Simulators, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zones, "UNHEARD_S", 0.5)
+    lab = made({"psb": "power"}, zone=zone(bench_of))
+    ready(lab)
+    lab.hub.heard_within = lambda seconds: False
+    assert not coupler(bench_of, "zone")["outputs"]["siren"]
+    lab.go(cc(1.0))
+    lab.break_("psb", "drift", offset_v=-1.5)
+    until(lambda: coupler(bench_of, "zone")["outputs"]["siren"], 15, "the annunciator is on")
+    assert not coupler(bench_of, "zone")["outputs"]["exhaust"], "no interlock opened"
+    lab.hub.heard_within = lambda seconds: True
+    lab.spool.commit(5.0)
+    lab.spool.acknowledge_events(10**9)
+    lab.spool.commit(5.0)
+    until(lambda: not coupler(bench_of, "zone")["outputs"]["siren"], 10, "the server has it now")
+
+
+def test_a_zone_that_names_a_device_it_does_not_have_is_refused(made: Any, bench_of: Simulators) -> None:
+    lab = made({"psb": "power"})
+    wrong = zone(bench_of, interlocks=[Interlock(name="gas", device="nowhere", measure="gas_free")])
+    with pytest.raises(BadZone, match="interlock gas names the device nowhere"):
+        Watch(wrong, lab.hub)
+
+
+# --- isolator (rule 17) -------------------------------------------------------------------------------
+
+ISOLATED = {"psb3": "power", "switch": "isolator"}
+
+
+def test_a_rest_with_isolate_opens_at_zero_current_and_the_next_step_closes_it(
+    made: Any, bench_of: Simulators
+) -> None:
+    lab = made(ISOLATED)
+    lab.ask(
+        "battery",
+        loaded(lab.live.id, lab.limits({"name": "x", "steps": [cc(1.0)]}), last_rest_voltage_v=3.70),
+    )
+    start = lab.message(cc(1.0, 0.5), rest(1.0, isolate=True), cc(1.0, 0.5))
+    start = msgspec.structs.replace(start, battery=lab.live.watch.battery.battery)
+    answered = lab.ask("start", start, 60)
+    assert answered.outcome == "done", answered.reason
+    detail = lab.ended(40)
+    assert detail["status"] == "finished", detail
+    moved = [each["detail"]["isolator"] for each in lab.events("device") if "isolator" in each["detail"]]
+    assert moved == ["closed", "open", "closed"]
+
+
+def test_an_isolator_does_not_close_on_a_voltage_that_nobody_knows(made: Any) -> None:
+    lab = made(ISOLATED)
+    answered = lab.ask("start", lab.message(cc(1.0)), 60)
+    assert answered.outcome in ("refused", "failed")
+    until(lambda: lab.live.conductor.experiment is None, 10)
+    assert not lab.of("psb3")["output"]
+    assert not coupler(lab.simulators, "switch")["outputs"]["isolator"]
+
+
+def test_an_output_that_does_not_go_off_has_its_isolator_opened(made: Any) -> None:
+    lab = made(ISOLATED)
+    start = lab.message(cc(1.0))
+    start = msgspec.structs.replace(
+        start, battery=msgspec.structs.replace(start.battery, last_rest_voltage_v=3.70)
+    )
+    assert lab.ask("start", start, 60).outcome == "done"
+    until(lambda: lab.of("psb3")["current_a"] > 0.9, 10)
+    lab.break_("psb3", "stuck_on")
+    lab.ask("stop", ExperimentStop(experiment=start.experiment), urgent=True)
+    until(lambda: not coupler(lab.simulators, "switch")["outputs"]["isolator"], 10, "the isolator is open")
+    assert abs(lab.of("psb3")["current_a"]) < 1e-6
+
+
+# --- outputs ------------------------------------------------------------------------------------------
+
+RELAYS = [
+    StationOutput(
+        name="pump", device=key_of("relays"), control="relay_0", safe=0.0, on_trip=0.0, on_finish=0.0
+    ),
+    StationOutput(name="fan", device=key_of("relays"), control="relay_1", safe=0.0, on_trip=1.0),
+]
+
+
+def relays(lab: Lab) -> list[int]:
+    """Return the relays as they really are."""
+    found: list[int] = lab.of("relays")["channels"]
+    return found
+
+
+def with_relays(made: Any) -> Lab:
+    """Return a station with a pump and a fan, its board answering."""
+    lab: Lab = made({"psb": "power", "relays": "auxiliary"}, outputs=RELAYS)
+    until(lambda: set(lab.live.outputs.shown) == {"pump", "fan"}, 10, "the board answers")
+    return lab
+
+
+def test_steps_switch_outputs_which_hold_until_changed(made: Any) -> None:
+    lab = with_relays(made)
+    lab.go(rest(1.5, outputs={"pump": 1}), cc(1.0, 1.5), rest(600.0, outputs={"pump": 0}))
+    until(lambda: relays(lab)[0] == 1, 10, "the pump runs")
+    until(lambda: lab.of("psb")["output"], 10)
+    assert relays(lab)[0] == 1, "it holds over the next step"
+    until(lambda: lab.live.conductor.run.interpreter.step == 3, 10)
+    until(lambda: relays(lab)[0] == 0, 10)
+    until(lambda: lab.live.beat().outputs == {"pump": 0.0, "fan": 0.0}, 10)
+
+
+def test_on_a_trip_the_power_is_off_first_then_outputs_take_their_trip_values(made: Any) -> None:
+    lab = with_relays(made)
+    lab.go(cc(1.0, outputs={"pump": 1}))
+    until(lambda: relays(lab)[0] == 1, 10)
+    lab.break_("psb", "drift", offset_v=-1.5)
+    until(lambda: relays(lab)[:2] == [0, 1], 15, "pump off, fan on")
+    off_at = max(
+        each["at_s"] for each in lab.simulators.ask(device="psb", query="exchanges")["exchanges"] if "OUTP OFF" in each["text"]
+    )  # fmt: skip
+    board = lab.simulators.ask(device="relays", query="exchanges")["exchanges"]
+    moved_at = max(each["at_s"] for each in board if "POST /relay" in each["text"])
+    assert off_at < moved_at
+
+
+def test_after_a_normal_end_outputs_take_their_finish_values(made: Any) -> None:
+    lab = with_relays(made)
+    lab.go(rest(1.0, outputs={"pump": 1, "fan": 1}))
+    lab.ended(20)
+    until(lambda: relays(lab)[:2] == [0, 1], 10, "the pump is off, the fan has no finish value")
+
+
+def test_an_output_that_does_not_obey_ends_the_test(made: Any) -> None:
+    lab = with_relays(made)
+    lab.break_("relays", "refuse")
+    lab.go(cc(1.0, outputs={"pump": 1}))
+    detail = lab.ended(30)
+    assert (detail["status"], detail["end_reason"]["code"]) == ("error", "output")
+    assert "output pump is not 1" in detail["end_reason"]["text"]
+    assert not lab.of("psb")["output"]
+
+
+def test_an_output_worked_by_hand_while_a_test_runs_is_an_error(made: Any) -> None:
+    lab = with_relays(made)
+    lab.go(cc(1.0, outputs={"pump": 1}))
+    until(lambda: relays(lab)[0] == 1, 10)
+    until(lambda: lab.live.outputs.shown["pump"] == 1.0, 10)
+    lab.break_("relays", "panel_change", channel=0, state=0)
+    assert lab.ended(30)["end_reason"]["code"] == "output"
+
+
+def test_the_range_of_an_output_is_kept(made: Any) -> None:
+    lab = with_relays(made)
+    assert lab.live.outputs.outputs.why_not([("pump", 2.0)]) == "output pump cannot be 2: its range is 0 to 1"
+
+
+def test_stop_all_brings_outputs_to_their_safe_values(made: Any) -> None:
+    lab = with_relays(made)
+    lab.go(rest(600.0, outputs={"pump": 1, "fan": 1}))
+    until(lambda: relays(lab)[:2] == [1, 1], 10)
+    assert lab.ask("stop_all", ("fire", "ada"), urgent=True).outcome == "done"
+    until(lambda: relays(lab)[:2] == [0, 0], 10)
+
+
+def test_the_temperature_of_a_step_sets_the_chamber(made: Any) -> None:
+    lab = made({"psb": "power", "chamber": "auxiliary"})
+    until(lambda: "temperature_c" in lab.live.outputs.shown, 10)
+    chamber = StationOutput(name="temperature_c", device=key_of("chamber"), control="set_point_c")
+    lab.configure = msgspec.structs.replace(lab.configure, outputs=[chamber])
+    lab.stop()
+    (lab.folder / "stations").mkdir(exist_ok=True)
+    for kept in (lab.folder / "stations").glob("*.json"):
+        kept.unlink()
+    lab.build().idle()
+    until(lambda: "temperature_c" in lab.live.outputs.shown, 10)
+    lab.go(rest(600.0, temperature_c=35.0))
+    until(lambda: lab.of("chamber")["set_point_c"] == pytest.approx(35.0), 10)
+    until(lambda: lab.of("chamber")["run"], 10, "the chamber conditions")
+
+
+def test_a_slow_board_never_delays_the_control_loop(made: Any) -> None:
+    lab = with_relays(made)
+    lab.go(cc(1.0))
+    until(lambda: lab.of("psb")["output"], 10)
+    lab.break_("relays", "drop_link", how="silent")
+    rounds, overruns = lab.live.rounds, lab.live.overruns
+    until(lambda: lab.live.rounds > rounds + 60, 10, "the loop goes on at its own pace")
+    assert lab.live.overruns - overruns < 10
+    assert lab.live.state == "running"
+    until(lambda: lab.live.measured[key_of("relays")] is None, 15, "its values are missing")
