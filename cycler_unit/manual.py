@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from cycler_unit.devices import Devices, Found
 from cycler_unit.drivers.errors import DriverError
 from cycler_unit.free import Free, values_of
 from cycler_unit.spool import Entry, Spool
+from cycler_unit.typed_limits import TypedLimits
 from wire.catalogue import Kind, KindControl
 from wire.messages import LEASE_S, DeviceLease, DeviceOff, DevicePlace, DeviceRead, DeviceSet
 
@@ -31,6 +33,10 @@ logger = logging.getLogger("cycler_unit.manual")
 
 # Lapsed leases are looked for this often; a device that was not confirmed safe is asked again so often.
 LOOK_S, AGAIN_S = 0.25, 1.0
+# What a device with typed limits measures is compared with them this often.
+JUDGE_S = 0.5
+# Leases looked after at the same time.
+AT_ONCE = 4
 COMPOSE = (
     "{name} moves current and is in no station: compose a station with it, which names its limits and "
     "its battery, and control that by hand"
@@ -45,7 +51,13 @@ class Lease:
     person: str
     found: Found
     until_s: float
+    typed: TypedLimits
+    ends_s: float = math.inf
+    """When the agreed duration is over; renewing does not move it."""
+    judge_s: float = 0.0
     since: str = field(default_factory=lambda: iso(time.time()))
+    doomed: str | None = None
+    """Why it ends, though a page still renews it: until the device is confirmed safe."""
     lapsed: bool = False
     again_s: float = 0.0
 
@@ -62,6 +74,8 @@ class Manual:
         self._devices, self._free, self._spool = devices, free, spool
         self._leases: dict[str, Lease] = {}
         self._lock = threading.RLock()
+        self._at_work: set[str] = set()
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="lease")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="leases", daemon=True)
         self._thread.start()
@@ -70,6 +84,7 @@ class Manual:
         """End all leases; the devices are safe afterwards as far as they answer."""
         self._stopping.set()
         self._thread.join(5.0)
+        self._pool.shutdown(wait=True, cancel_futures=True)
         for lease in self._all():
             self._end(lease, "the unit stops")
 
@@ -133,7 +148,10 @@ class Manual:
             pass
         with self._lock:
             self._renewed(key, args, found)  # somebody else may have been quicker
-            self._leases[key] = Lease(args.lease, args.person, found, time.monotonic() + LEASE_S)
+            now = time.monotonic()
+            ends_s = now + args.duration_s if args.duration_s is not None else math.inf
+            typed = TypedLimits(args)
+            self._leases[key] = Lease(args.lease, args.person, found, now + LEASE_S, typed, ends_s)
         self._event(found, f"{args.person} takes {_name(found)} in hand", args.person)
         answer("done", {"lease": args.lease, "until_s": LEASE_S}, None)
 
@@ -146,16 +164,54 @@ class Manual:
             if holder.id != args.lease:
                 who, since = holder.person or "somebody else", holder.since
                 raise Refusal(f"{_name(found)} is in the hands of {who} since {since}")
+            if holder.doomed is not None and not args.release:
+                raise Refusal(f"this hold of {_name(found)} has ended: {holder.doomed}")
             if not args.release:
-                holder.until_s, holder.lapsed = time.monotonic() + LEASE_S, False
+                holder.until_s = time.monotonic() + LEASE_S
             return holder
 
     def _watch(self) -> None:
+        """Look after every lease; each on its own, so that a lost device holds up no other."""
         while not self._stopping.wait(LOOK_S):
-            now = time.monotonic()
             for lease in self._all():
-                if now >= lease.until_s and now >= lease.again_s:
-                    self._end(lease, "the page does not renew its hold any more")
+                key = device_key(lease.found.link)
+                if key not in self._at_work:
+                    self._at_work.add(key)
+                    self._pool.submit(self._look_after, lease, key)
+
+    def _look_after(self, lease: Lease, key: str) -> None:
+        try:
+            now = time.monotonic()
+            why = self._over(lease, now)
+            if why is None and lease.typed.any() and now >= lease.judge_s:
+                lease.judge_s = now + JUDGE_S
+                why = self._judge(lease)
+            if why is not None and now >= lease.again_s:
+                lease.doomed = why
+                self._end(lease, why)
+        except Exception:
+            # The one broad except of these threads: the next look tries again.
+            logger.exception("event=lease_not_looked_after")
+        finally:
+            self._at_work.discard(key)
+
+    @staticmethod
+    def _over(lease: Lease, now: float) -> str | None:
+        if lease.doomed is not None:
+            return lease.doomed
+        if now >= lease.ends_s:
+            return "the agreed duration is over"
+        return "the page does not renew its hold any more" if now >= lease.until_s else None
+
+    def _judge(self, lease: Lease) -> str | None:
+        """Read the device and compare it with what was typed; one that does not answer is outside."""
+        assert lease.found.kind is not None
+        try:
+            with self._free.use(lease.found) as lent:
+                values = values_of(lent.kind, lent.device.read(), lent.judge, time.monotonic())
+        except DriverError as error:
+            return f"it cannot be read: {error}"
+        return lease.typed.judge(lease.found.kind, values)
 
     def _end(self, lease: Lease, why: str) -> None:
         """Bring a device to its safe values and end the lease; not confirmed, it is tried again."""
@@ -192,8 +248,10 @@ class Manual:
         if found.kind.role == "power":
             raise Refusal(COMPOSE.format(name=_name(found)))
         key = device_key(found.link)
-        self._own(key, args.lease, found)
+        lease = self._own(key, args.lease, found)
         wanted = [(control, number(control, value)) for control, value in _asked(found.kind, args.values)]
+        for control, value in wanted:
+            lease.typed.refuse(control, value)
         with self._free.use(found) as lent:
             self._own(key, args.lease, found)  # it may have lapsed while the device was busy
             for control, value in wanted:
@@ -204,11 +262,13 @@ class Manual:
                     values={control.name: value for control, value in wanted})  # fmt: skip
         answer("done", {"held": held}, None)
 
-    def _own(self, key: str, lease_id: str, found: Found) -> None:
+    def _own(self, key: str, lease_id: str, found: Found) -> Lease:
         with self._lock:
             lease = self._leases.get(key)
-            if lease is None or lease.id != lease_id or time.monotonic() >= lease.until_s:
+            mine = lease is not None and lease.id == lease_id and lease.doomed is None
+            if lease is None or not mine or time.monotonic() >= min(lease.until_s, lease.ends_s):
                 raise Refusal(f"take {_name(found)} in hand first: this hold has ended or is somebody else's")
+            return lease
 
     # --- Down -----------------------------------------------------------------------------------
 

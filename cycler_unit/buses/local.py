@@ -84,7 +84,7 @@ class LocalBuses:
             return self._probe(link, say, taken)
 
     def _open_model(self, link: Link, say: Say, model: str) -> list[Seen]:
-        """Ask the one device that the unit's file names; opening it makes it safe."""
+        """Ask the one device that the unit's file names; a driver that can only look switches nothing."""
         try:
             kind = catalogue.get(model)
         except KeyError as error:
@@ -92,7 +92,8 @@ class LocalBuses:
         say(0, 1, f"opening {kind.label}")
         device = self.device(kind, link, kind.label)
         try:
-            return [_seen(link, kind, device.open())]
+            look = getattr(device, "look", None) or device.open
+            return [_seen(link, kind, look())]
         finally:
             device.close()
 

@@ -14,7 +14,10 @@ from wire.catalogue import Kind, KindControl, KindMeasure, Off
 RELAY = Kind(
     key="test-relay", label="Test relay", maker="Acme", model="Relay", type="Relay", family="test",
     driver="tests.cycler_unit.invented:Invented", role="auxiliary", link="http", identity="^Acme, Relay",
-    measures=(KindMeasure(name="temperature_c", unit="°C", sentinels=(-255.0,)),),
+    measures=(
+        KindMeasure(name="temperature_c", unit="°C", sentinels=(-255.0,)),
+        KindMeasure(name="out_kv", unit="kV", accuracy=0.01),
+    ),
     controls=(
         KindControl(name="ramp_v_s", label="Ramp", unit="V/s", minimum=1.0, maximum=500.0),
         KindControl(name="volts", label="Voltage", unit="V", minimum=0.0, maximum=4000.0, safe=0.0, order=2),
@@ -41,6 +44,7 @@ class Invented(Device):
         self.held_up = threading.Event()
         self.held_up.set()
         self.opened = 0
+        self.more: dict[str, float | None] = {}
 
     def _there(self, what: str) -> None:
         self.held_up.wait(10.0)
@@ -61,7 +65,7 @@ class Invented(Device):
     def read(self) -> Measured:
         """Read the temperature."""
         self._there("read")
-        values = {"temperature_c": self.temperature_c}
+        values = {"temperature_c": self.temperature_c, **self.more}
         return Measured(None, None, None, time.monotonic(), time.time_ns() // 1000, values)
 
     def make_safe(self) -> None:

@@ -42,8 +42,9 @@ def lapse(bench: FreeBench) -> None:
 
 def lease(bench: FreeBench, lease_id: str = "l1", person: str = "ada", **more: Any) -> Any:
     """Take the relay in hand."""
+    typed = {"voltage_max_v": 4000.0, **more}
     return bench.ask(
-        "device.lease", DeviceLease(lease=lease_id, person=person, device="d", where=RELAY, **more)
+        "device.lease", DeviceLease(lease=lease_id, person=person, device="d", where=RELAY, **typed)
     )
 
 
@@ -194,6 +195,65 @@ def test_a_device_that_is_lost_when_its_lease_lapses_is_tried_until_it_is_safe(
     until(lambda: bench.relay.values["on"] == 0.0 and not bench.dispatcher.manual.in_hand(), 10)
     told = [e for e in bench.events("device") if "not confirmed safe" in e["text"]]
     assert len(told) == 1, "said once"
+
+
+# --- what was typed -------------------------------------------------------------------------------------
+
+
+def test_a_voltage_is_never_set_without_typed_limits(bench: FreeBench) -> None:
+    lease(bench, voltage_max_v=None)
+    told = bench.ask("device.set", wanted(volts=1.0))
+    assert (told.outcome, "name what is connected" in told.reason) == ("refused", True)
+    assert bench.ask("device.set", wanted(on=1.0)).outcome == "done", "a relay needs none"
+
+
+def test_a_voltage_outside_what_was_typed_is_refused_though_the_device_could(bench: FreeBench) -> None:
+    lease(bench, voltage_min_v=10.0, voltage_max_v=100.0)
+    for volts in (101.0, 9.0):
+        told = bench.ask("device.set", wanted(volts=volts))
+        assert told.outcome == "refused"
+        assert f"Voltage is {volts:g} V; typed for what is connected are 10 to 100 V" in told.reason
+    assert bench.ask("device.set", wanted(volts=100.0)).outcome == "done"
+
+
+def test_readings_outside_what_was_typed_end_the_hold_however_often_it_is_renewed(
+    bench: FreeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manual, "JUDGE_S", 0.02)
+    lease(bench, voltage_max_v=1000.0)
+    bench.relay.more = {"out_kv": 1.009}
+    assert bench.ask("device.set", wanted(on=1.0, volts=900.0)).outcome == "done"
+    reads = bench.relay.log.count("read")
+    until(lambda: bench.relay.log.count("read") > reads + 4, 10, "inside its accuracy it goes on")
+    assert bench.relay.values["on"] == 1.0
+    bench.relay.more = {"out_kv": 1.2}
+    until(lambda: bench.relay.values["on"] == 0.0, 10)
+    until(lambda: not bench.dispatcher.manual.in_hand(), 10)
+    assert any("out_kv is 1200 V; typed are 0 to 1000 V" in e["text"] for e in bench.events("device"))
+    assert bench.ask("device.set", wanted(on=1.0)).outcome == "refused"
+
+
+def test_a_reading_that_is_missing_counts_as_outside(
+    bench: FreeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manual, "JUDGE_S", 0.02)
+    lease(bench, voltage_max_v=1000.0)
+    bench.relay.more = {"out_kv": None}
+    bench.ask("device.set", wanted(on=1.0))
+    until(lambda: any("out_kv is missing" in e["text"] for e in bench.events("device")), 10)
+    assert bench.relay.values["on"] == 0.0
+
+
+def test_the_agreed_duration_ends_the_hold_though_it_is_renewed(bench: FreeBench) -> None:
+    lease(bench, duration_s=3600.0)
+    bench.ask("device.set", wanted(on=1.0))
+    (held,) = bench.dispatcher.manual._all()
+    before_s = held.ends_s
+    lease(bench, duration_s=7200.0)
+    assert held.ends_s == before_s, "renewing does not move the end"
+    held.ends_s = time.monotonic()
+    until(lambda: bench.relay.values["on"] == 0.0, 10)
+    until(lambda: any("the agreed duration is over" in e["text"] for e in bench.events("device")), 10)
 
 
 # --- Down ---------------------------------------------------------------------------------------------
