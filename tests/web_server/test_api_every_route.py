@@ -8,9 +8,12 @@ import pytest
 import yaml
 from django.core.management import call_command
 
-from tests.web_server.api_lab import build, client_of
+from tests.web_server.api_lab import build, client_of, person
+from web_server.accounts.roles import Role
 from web_server.api.urls import router
 from web_server.experiments.models import Alarm
+from web_server.notices import services as notices
+from web_server.lab import services
 
 pytestmark = pytest.mark.django_db
 
@@ -93,15 +96,19 @@ def test_every_unknown_field_is_refused(lab, schema):
     """Walk the schema: whatever takes a body refuses a field that it does not know, by name."""
     experiment = lab.file()
     alarm = Alarm.objects.create(code="x", text="x")
+    target = notices.add(None, name="x", address="https://hooks.example.org/x")
     ids = {
+        "devices": lab.devices[0],
+        "zones": services.save_zone(lab.manager, name="Room", unit=lab.unit),
         "alarms": alarm,
         "batteries": lab.battery,
         "experiments": experiment,
+        "notice-targets": target,
         "profiles": lab.profile,
         "stations": lab.stations[0],
         "units": lab.unit,
     }
-    client = client_of(lab.manager)
+    client = client_of(person("ada", Role.ADMINISTRATOR, "cells"))
     walked = 0
     for method, address, _ in writes(schema):
         item = ids.get(address.split("/")[3])

@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from web_server.cells import bulk, services
+from web_server.cells import bulk
 from web_server.cells.forms import BulkForm
 from web_server.cells.models import Battery
 from web_server.lib.errors import Refused, ServiceError
@@ -36,16 +36,14 @@ def bulk_batteries(request: HttpRequest) -> HttpResponse:
                 return redirect("load" if table.loaded and not table.created else "batteries")
         except (Refused, ServiceError) as error:
             refuse_into(form, error)
-    wrong = bool(form.errors) or (table is not None and not table.valid)
     return page(
         request,
         "cells/bulk.html",
         SECTION,
-        422 if wrong else 200,
+        422 if form.errors else 200,
         form=form,
         table=table,
         columns=bulk.COLUMNS,
         batteries=Battery.objects.filter(retired_at=None).only("uuid", "name").order_by("name"),
         like=request.POST.get("like", request.GET.get("like", "")),
-        is_uuid=services.is_uuid,
     )

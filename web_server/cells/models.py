@@ -64,6 +64,7 @@ class Battery(Entity):
     )
     quarantined = models.BooleanField(default=False)
     quarantine_reason = models.CharField(max_length=250, blank=True)
+    quarantined_at = models.DateTimeField(null=True, blank=True)
     # For the wiring check before the first step (safety.md rule 4).
     last_rest_voltage_v = models.FloatField(null=True, blank=True)
     last_rest_at = models.DateTimeField(null=True, blank=True)

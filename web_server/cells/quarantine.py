@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.utils import timezone
 
 from web_server.accounts import audit
 from web_server.accounts.models import Person
@@ -23,7 +24,8 @@ def sentence(battery: Battery) -> str:
 def put(battery: Battery, reason: str) -> None:
     """Keep every station from starting this battery until a person has inspected it."""
     battery.quarantined, battery.quarantine_reason = True, reason[:250]
-    battery.save(update_fields=["quarantined", "quarantine_reason", "updated_at"])
+    battery.quarantined_at = timezone.now()
+    battery.save(update_fields=["quarantined", "quarantine_reason", "quarantined_at", "updated_at"])
     audit.record(None, "battery.quarantine", battery, reason=reason)
 
 
@@ -47,7 +49,7 @@ def inspect(by: Person, battery: Battery, note: str) -> Inspection:
     seen = Inspection.objects.create(
         battery=battery, by=by, by_name=by.get_username(), reason=battery.quarantine_reason, note=note
     )
-    battery.quarantined, battery.quarantine_reason = False, ""
-    battery.save(update_fields=["quarantined", "quarantine_reason", "updated_at"])
+    battery.quarantined, battery.quarantine_reason, battery.quarantined_at = False, "", None
+    battery.save(update_fields=["quarantined", "quarantine_reason", "quarantined_at", "updated_at"])
     audit.record(by, "battery.inspect", battery, note=note, reason=seen.reason)
     return seen

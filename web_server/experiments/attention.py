@@ -164,7 +164,12 @@ def _quarantined() -> Iterable[Need]:
     )
     for row in rows.select_related("station")[:200]:
         why = row.quarantine_reason.rstrip(".")
-        yield Need("inspect", f"{row.name} is in quarantine until somebody has looked at it: {why}.", row)
+        yield Need(
+            "inspect",
+            f"{row.name} is in quarantine until somebody has looked at it: {why}.",
+            row,
+            row.quarantined_at,
+        )
 
 
 def _offline() -> Iterable[Need]:

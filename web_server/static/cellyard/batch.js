@@ -4,7 +4,7 @@ const boxes = () => [...form.querySelectorAll("input[name=batteries]")];
 
 function count() {
   const picked = boxes().filter((box) => box.checked).length;
-  form.querySelector("[data-picked]").textContent = String(picked);
+  form.querySelector("[data-picked]").textContent = `Start ${picked}`;
 }
 
 if (form) {
