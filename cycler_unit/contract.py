@@ -105,7 +105,7 @@ def _profile(
         devices=devices,
         battery=battery,
     )
-    if checked.errors and all(each.field in _OFFERED for each in checked.errors):
+    if checked.errors and all((each.field or "").split(".")[0] in _OFFERED for each in checked.errors):
         # It would do no harm: the station is composed otherwise than the site believes.
         raise Refusal(f"the station cannot run the profile: {_first(checked.errors)}")
     if checked.errors:
