@@ -12,8 +12,8 @@ from tests.web_server.api_lab import build, client_of, person
 from web_server.accounts.roles import Role
 from web_server.api.urls import router
 from web_server.experiments.models import Alarm
-from web_server.notices import services as notices
 from web_server.lab import services
+from web_server.notices import services as notices
 
 pytestmark = pytest.mark.django_db
 

@@ -126,7 +126,7 @@ def test_a_status_change_moves_the_station_and_its_alarm_comes(lab, feed):
 
 def test_a_command_is_told_when_it_is_issued_and_when_it_is_closed(lab, feed):
     feed.poll([Wants()])
-    command = commands.request("device.read", {}, lab.unit, station=lab.stations[0], by=lab.operator)
+    command = commands.request("detect", {}, lab.unit, station=lab.stations[0], by=lab.operator)
     wants = Wants(commands=frozenset([str(command.uuid)]))
     assert [body["status"] for body in told(feed.poll([wants]), "command", wants)] == ["queued"]
     commands.close(command.uuid, "done", {"voltage_v": 3.7})

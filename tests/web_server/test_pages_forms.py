@@ -233,17 +233,31 @@ def test_a_station_is_composed_from_the_devices_of_a_unit(manager, client):
     client.force_login(manager)
     unit = factories.make_unit()
     device = factories.make_device(unit, "0042")
+    relays = factories.make_device(unit, "relays", model="esp32-relay-board")
     typed = {
         "name": "S9",
         f"role-{device.uuid}": "power",
         "sensing": "4",
         "limit-current_max_a": "2",
-        "outputs": "pump, relay",
+        "max_energy_wh": "12.5",
+        "max_hazard_level": "4",
+        f"role-{relays.uuid}": "isolator",
+        f"output-{relays.uuid}-relay_0": "pump",
+        f"output-{relays.uuid}-relay_0-on_trip": "0",
+        f"all-{relays.uuid}": "on",
+        "dead_man": "pump",
     }
     assert client.post(f"/stations/new/?unit={unit.uuid}", typed).status_code == 302
     station = Station.objects.get(name="S9")
     assert station.limits == {"current_max_a": 2.0}
-    assert [output["name"] for output in station.outputs] == ["pump", "relay"]
+    assert station.outputs == [
+        {"name": "pump", "device": str(relays.uuid), "control": "relay_0", "on_trip": 0.0}
+    ]
+    assert (station.max_energy_wh, station.max_hazard_level, station.dead_man) == (12.5, 4, "pump")
+    assert "roots_temperature_c" in [row.name for row in station.measures.all()]
+    shown = client.get(f"/stations/{station.uuid}/edit/").content.decode()
+    assert 'value="pump"' in shown
+    assert "Power (it cannot drive a battery)" in shown, "what does not fit says why"
     typed["limit-current_max_a"] = "1"
     assert client.post(f"/stations/{station.uuid}/edit/", typed).status_code == 302
     station.refresh_from_db()

@@ -119,7 +119,7 @@ def test_roles_decide_what_may_be_sent(
         services.request("experiment.stop", EXPERIMENT, station.unit, by=viewer)
     with pytest.raises(NotAllowed):
         services.request("scpi.write", {"text": "OUTP ON"}, station.unit, by=operator)
-    services.request("scpi.write", {"text": "OUTP OFF"}, station.unit, by=manager)
+    services.request("scpi.write", {"link": "psb1", "text": "OUTP OFF"}, station.unit, by=manager)
 
 
 def test_a_unit_that_nobody_approved_takes_no_commands(db: None) -> None:

@@ -15,7 +15,7 @@ from web_server.accounts.models import Person
 from web_server.commands.models import Command
 from web_server.experiments import services as experiments
 from web_server.experiments.models import Alarm
-from web_server.lab import catalogue, composition, services
+from web_server.lab import catalogue, composition, services, stops
 from web_server.lab.models import Device, DeviceModel, EnrolToken, Station, Unit
 from web_server.lib.errors import NotAllowed, Refused
 from wire.kinds import KINDS
@@ -271,7 +271,8 @@ def test_stop_all_is_one_urgent_command_per_unit(station: Station, operator: Per
     assert {command.unit for command in commands} == {station.unit, other.unit}
     assert all(command.urgent and command.expires_at is None for command in commands)
     [together] = [command for command in commands if command.unit == station.unit]
-    assert set(together.args["stations"]) == {str(station.uuid), str(second.uuid)}
+    assert together.args == {}, "whatever the unit has, also what people hold in no station"
+    assert stops.of_station(second, [together]) == together
 
 
 def test_stop_all_of_a_set_leaves_the_others(station: Station, operator: Person) -> None:

@@ -110,7 +110,7 @@ class CanListenArgs(StrictSerializer):
     id = serializers.IntegerField(required=False, min_value=0, max_value=0x1FFFFFFF)
     mask = serializers.IntegerField(required=False, min_value=0, max_value=0x1FFFFFFF)
     most = serializers.IntegerField(required=False, min_value=1, max_value=2000)
-    after = serializers.IntegerField(required=False, min_value=0)
+    after = serializers.IntegerField(required=False, min_value=-1)
 
 
 class LogArgs(StrictSerializer):

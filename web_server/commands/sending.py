@@ -42,8 +42,17 @@ def send(
         args = {**args, "station": str(station.uuid), "person": by.get_username()}
     if kind == "unit.restart":
         args = {**args, "person": by.get_username()}
+    if kind == "can.listen" and args.get("after"):
+        return _listen_on(by, args, unit)
     timeout = {} if expires_s is None else {"expires_s": expires_s}
     return services.request(kind, messages.ARGS[kind](**args), unit, station=station, by=by, **timeout)
+
+
+def _listen_on(by: Person, args: dict[str, Any], unit: Unit) -> Command:
+    """Go on listening: a page asks every few seconds, of which the trail needs the first alone."""
+    before = Command.objects.filter(kind="can.listen", unit=unit, issued_by=by, status=Command.Status.DONE)
+    before.filter(args_text__contains='"after":').delete()
+    return services.request("can.listen", messages.CanListen(**args), unit, by=by, audited=False)
 
 
 def _device(

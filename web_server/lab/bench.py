@@ -47,6 +47,7 @@ def apply_bench_plan(unit: Unit) -> list[Station]:
         .select_related("model", "unit")
         .order_by("link_name", "serial_number")
     )
+    free = _chosen(wanted, free)
     if len(free) < len(wanted):
         log.info("bench plan waits for devices", extra={"unit": unit.name, "free": len(free)})
         return []
@@ -59,6 +60,18 @@ def apply_bench_plan(unit: Unit) -> list[Station]:
     except ServiceError as error:
         log.warning("bench plan not applied: %s", error, extra={"unit": unit.name})
         return []
+
+
+def _chosen(wanted: list[dict[str, Any]], free: list[Device]) -> list[Device]:
+    """Return a device for each wanted station in turn, of the ``model`` (a catalogue key) that it names."""
+    left, chosen = list(free), []
+    for station in wanted:
+        model = station.get("model")
+        device = next((each for each in left if model in (None, each.model.key)), None)
+        if device is not None:
+            left.remove(device)
+            chosen.append(device)
+    return chosen
 
 
 def _apply(by: Person | None, unit: Unit, plan: dict[str, Any], free: list[Device]) -> list[Station]:

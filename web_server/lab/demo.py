@@ -102,6 +102,7 @@ def make(by: Person | None) -> dict[str, Any]:
                 "location": "Bench",
                 "last_defence": "None needed: its cell is simulated.",
                 "battery": str(battery.uuid),
+                "model": MODEL,
             }
             for place, battery in enumerate(batteries, start=1)
         ],

@@ -6,11 +6,11 @@ import json
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import QueryDict
 
 from web_server.experiments.models import Experiment
-from web_server.lab.models import Device, ManagerBeat, Station, StationVersion, Unit
+from web_server.lab.models import Device, ManagerBeat, Station, StationVersion, Unit, Zone
 
 STATION_SORTS = ("name", "location", "state", "unit__name", "updated_at")
 UNIT_SORTS = ("name", "last_seen", "version")
@@ -39,6 +39,7 @@ def station(uuid: UUID) -> QuerySet[Station]:
     """Return a station with what its page shows."""
     found = Station.objects.select_related(
         "unit",
+        "zone",
         "battery",
         "active_experiment__profile_version__profile",
         "active_experiment__battery",
@@ -89,7 +90,15 @@ def units(asked: QueryDict) -> QuerySet[Unit]:
 
 def devices(row: Unit) -> list[Device]:
     """Return a unit's devices."""
-    return list(row.devices.select_related("model", "station").order_by("model__label", "serial_number"))
+    return list(
+        row.devices.select_related("model", "station", "zone").order_by("model__label", "serial_number")
+    )
+
+
+def zones() -> list[Zone]:
+    """Return the zones, each with the stations ``inside`` it."""
+    inside = Prefetch("stations", Station.objects.filter(retired_at=None).order_by("name"), to_attr="inside")
+    return list(Zone.objects.select_related("unit").prefetch_related(inside))
 
 
 def managers() -> list[ManagerBeat]:

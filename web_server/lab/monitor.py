@@ -12,10 +12,10 @@ from django.http import QueryDict
 
 from web_server.commands.models import Command
 from web_server.experiments.models import Alarm, Experiment, Status
+from web_server.lab import stops
 from web_server.lab.models import Station
 from web_server.lib import curve
 from web_server.measurements.models import Rollup, Sample
-from wire.messages import STOPS
 
 # A spark shows the newest samples as they are and, before them, this many rollup rows (64 samples each).
 SPARK_SAMPLES = 120
@@ -76,10 +76,7 @@ def tiles(found: QuerySet[Station]) -> list[Tile]:
     rows = list(found)
     keys = [row.pk for row in rows]
     waiting = _first_waiting(keys)
-    stops = {
-        row.station_id: row
-        for row in Command.objects.filter(station__in=keys, kind__in=STOPS, status__in=["queued", "sent"])
-    }
+    unconfirmed = stops.unconfirmed({row.unit_id for row in rows})
     alarms = {
         row.station_id: row
         for row in Alarm.objects.filter(station__in=keys, state=Alarm.State.RAISED).order_by("id")
@@ -88,9 +85,8 @@ def tiles(found: QuerySet[Station]) -> list[Tile]:
     drawn = sparks(running)
     made = []
     for row in rows:
-        tile = Tile(
-            row, row.experiment, _state(row), waiting.get(row.pk), stops.get(row.pk), alarms.get(row.pk)
-        )
+        stop = stops.of_station(row, unconfirmed)
+        tile = Tile(row, row.experiment, _state(row), waiting.get(row.pk), stop, alarms.get(row.pk))
         points = drawn.get(row.experiment.pk) if row.experiment else None
         if points:
             _draw(tile, points)

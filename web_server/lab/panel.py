@@ -10,10 +10,9 @@ from typing import Any
 from django.db.models import OuterRef, Subquery
 
 from web_server.commands.models import Command
-from web_server.lab import control, holds, outputs, roles
+from web_server.lab import control, holds, outputs, roles, stops
 from web_server.lab.models import Device, Hold, Station, StationDevice
 from web_server.measurements.models import DeviceReading
-from wire.messages import STOPS
 
 # The set points of what drives a battery: name, words, unit.
 POWER = (
@@ -112,7 +111,7 @@ def _panel(target: Device | Station, station: Station | None, parts: list[Part])
         station=station,
         parts=parts,
         hold=holds.now(held_through),
-        stop=_stop(target, station),
+        stop=_stop(target),
         battery=target.loaded_battery if isinstance(target, Station) else None,
         needs_limits=bool(spans),
         refused=why_not(target),
@@ -206,23 +205,11 @@ _SUFFIXES = frozenset(
 )
 
 
-def _stop(target: Device | Station, station: Station | None) -> Command | None:
-    """Return the unconfirmed stop of it, if any: the page says "not confirmed off"."""
-    still = Command.objects.filter(status__in=[Command.Status.QUEUED, Command.Status.SENT], kind__in=STOPS)
-    still = still.filter(unit=target.unit).order_by("id")
-    wanted = {str(target.uuid), *([str(station.uuid)] if station else [])}
-    return next((command for command in still if concerns(command, wanted)), None)
-
-
-def concerns(command: Command, wanted: set[str]) -> bool:
-    """Whether a stop is about one of these devices or stations, or about the whole unit."""
-    if command.kind == "station.stop_all":
-        named = set(command.args.get("stations") or ())
-        return not named or bool(named & wanted)
-    args = command.args
-    if command.station is not None and str(command.station.uuid) in wanted and not args.get("device"):
-        return True
-    return bool({str(args.get("device")), str(args.get("station"))} & wanted)
+def _stop(target: Device | Station) -> Command | None:
+    open_stops = stops.unconfirmed([target.unit_id])
+    if isinstance(target, Station):
+        return stops.of_station(target, open_stops)
+    return stops.of_device(target, open_stops)
 
 
 def latest(devices: Iterable[Device]) -> dict[int, DeviceReading]:

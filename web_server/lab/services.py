@@ -199,12 +199,17 @@ def stop_all(
     if zone is not None:
         chosen = chosen.filter(zone=zone)
     by_unit: dict[Unit, list[Station]] = {}
+    whole = stations is None and zone is None
+    if whole:
+        # The whole lab: also units on which people hold devices that are in no station.
+        by_unit = {unit: [] for unit in Unit.objects.filter(approved=True, retired_at=None)}
     for station in chosen:
         by_unit.setdefault(station.unit, []).append(station)
     return [
         commands.request(
             "station.stop_all",
-            messages.StationStopAll(stations=[str(station.uuid) for station in together]),
+            # Of the whole lab no station is named: the unit may have more than the site knows of.
+            messages.StationStopAll(stations=[] if whole else [str(station.uuid) for station in together]),
             unit,
             station=together[0] if len(together) == 1 else None,
             by=by,

@@ -178,6 +178,23 @@ def step_tag(step: Mapping[str, Any]) -> SafeString:
 
 
 @register.filter
+def hexid(number: Any) -> str:
+    """Write the id of a CAN frame in hex."""
+    return f"0x{number:03X}" if isinstance(number, int) else numbers.MISSING
+
+
+@register.filter
+def frame_words(decoded: Mapping[str, Any]) -> str:
+    """Write a decoded frame in one line: its name, then its signals."""
+    units = decoded.get("units") or {}
+    parts = [
+        f"{name} {given} {units.get(name, '')}".rstrip()
+        for name, given in (decoded.get("signals") or {}).items()
+    ]
+    return f"{decoded.get('name', '')}: {', '.join(parts)}"
+
+
+@register.filter
 def percent(part_of_one: Any) -> str:
     """Write a part of one as percent."""
     return numbers.MISSING if part_of_one is None else f"{float(part_of_one) * 100:.2f} %"

@@ -32,6 +32,7 @@ def stations(request: HttpRequest) -> HttpResponse:
         "lab/stations.html",
         SECTION,
         rows=rows,
+        zones=listing.zones(),
         default_sort="name",
         states=Station.State.values,
         filtered=any(request.GET.get(name) for name in ("q", "state", "retired")),
@@ -68,7 +69,12 @@ def new(request: HttpRequest) -> HttpResponse:
         unit = ready[0]
     if unit is None:
         return page(request, "lab/station_unit.html", SECTION, units=ready)
-    return _edit(request, None, unit, {"sensing": 4, "loop_period_s": 0.1})
+    return _edit(
+        request,
+        None,
+        unit,
+        {"sensing": 4, "loop_period_s": 0.1, "quadrants": "both", "unguarded_max_wh": 5.0},
+    )
 
 
 def edit(request: HttpRequest, uuid: UUID) -> HttpResponse:

@@ -11,11 +11,12 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from web_server.commands.sending import send
 from web_server.lab import listing, services
 from web_server.lab.models import Unit
 from web_server.lib import cursor
 from web_server.lib.errors import ServiceError
-from web_server.page import act, page
+from web_server.page import act, page, part
 
 SECTION = "units"
 
@@ -50,11 +51,20 @@ def unit(request: HttpRequest, uuid: UUID) -> HttpResponse:
         request,
         "lab/unit.html",
         SECTION,
-        unit=shown,
-        devices=listing.devices(shown),
+        **_found(shown),
         stations=shown.stations.filter(retired_at=None).select_related("battery", "active_experiment"),
         commands=shown.commands.select_related("station", "experiment").order_by("-id")[:20],
     )
+
+
+def found(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Send what the unit has found, with the detection that goes on."""
+    return part(request, "lab/unit_devices.html", **_found(get_object_or_404(Unit, uuid=uuid)))
+
+
+def _found(unit: Unit) -> dict[str, Any]:
+    last = unit.commands.filter(kind="detect").order_by("-id").first()
+    return {"unit": unit, "devices": listing.devices(unit), "detection": last}
 
 
 @require_POST
@@ -94,6 +104,15 @@ def retire(request: HttpRequest, uuid: UUID) -> HttpResponse:
     return act(
         request, lambda: services.retire_unit(person, row), f"{row.name} is retired.", reverse("units")
     )
+
+
+@require_POST
+def restart(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Ask a unit to restart its agent; it refuses while a test runs."""
+    person: Any = request.user
+    row = get_object_or_404(Unit, uuid=uuid)
+    said = f"{row.name} is asked to restart; below stands what it answered."
+    return act(request, lambda: send(person, "unit.restart", {}, row), said, reverse("unit", args=[uuid]))
 
 
 @never_cache
