@@ -321,3 +321,18 @@ def test_a_scan_tells_the_boards_apart_and_switches_nothing(bench_: Simulators, 
         seen = LocalBuses().scan({"kind": "http", "url": link["url"]}, lambda done, of, text: None, [])
         assert [each.kind for each in seen] == [kind]
         assert board.held()[control] == 1.0
+
+
+@pytest.mark.parametrize("name", ["node", "chamber", "io"])
+def test_a_detection_of_a_link_that_names_its_model_switches_nothing(bench_: Simulators, name: str) -> None:
+    with opened(bench_, name) as device:
+        control = next(control for control, value in device.held().items() if value == 0.0)
+        device.set(control, 1.0)
+        link = {
+            **device.link,
+            "kind": bench_.links_of(name)[0]["kind"],
+            "model": bench_.links_of(name)[0]["model"],
+        }
+        seen = LocalBuses().scan(link, lambda done, of, text: None, [])
+        assert [each.kind for each in seen] == [link["model"]]
+        assert device.held()[control] == 1.0

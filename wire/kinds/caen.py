@@ -43,7 +43,7 @@ V6533 = Kind(
     current_min_a=0.0,
     current_max_a=3.1e-3,
     measures=(
-        # Data sheet: 0.02 % of the reading and 0.02 % of the range; 2 % in current.
+        # Assumed for a board of this class, with 0.02 % of the range; a calibration certificate wins.
         _measure("vmon_v", "V", 0.1, 0.8, 0.0002),
         _measure("imon_a", "A", 0.005 * MICRO, 0.6 * MICRO, 0.02),
         _measure("vset_v", "V", 0.1, 0.1),
