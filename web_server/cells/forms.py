@@ -40,13 +40,21 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "voltage_max_v",
             "voltage_abs_min_v",
             "voltage_abs_max_v",
+            "cell_spread_max_v",
         ),
     ),
     ("Current", "Positive charges, negative discharges.", ("current_min_a", "current_max_a")),
     (
         "Temperature",
         "",
-        ("temperature_min_c", "temperature_max_c", "charge_temperature_min_c", "charge_temperature_max_c"),
+        (
+            "temperature_min_c",
+            "temperature_max_c",
+            "charge_temperature_min_c",
+            "charge_temperature_max_c",
+            "temperature_rise_max_k",
+            "temperature_slope_max_k_min",
+        ),
     ),
     ("Energy and hazard", "", ("energy_wh", "hazard_level")),
 )
@@ -88,6 +96,11 @@ class BatteryForm(inputs.Styled):
     temperature_max_c = inputs.number("At most", "°C")
     charge_temperature_min_c = inputs.number("Charging at least", "°C")
     charge_temperature_max_c = inputs.number("Charging at most", "°C")
+    temperature_rise_max_k = inputs.number("Warmer than the room by at most", "K", hint="Left empty: 20 K.")
+    temperature_slope_max_k_min = inputs.number("Warming at most", "K/min", hint="Left empty: 1 K/min.")
+    cell_spread_max_v = inputs.number(
+        "Cells apart at most", "V", hint="Of a watched pack; left empty: 0.5 V."
+    )
     energy_wh = inputs.number("Energy", "Wh")
     hazard_level = inputs.number("Hazard level", whole=True, hint="EUCAR, 0 to 7.")
 

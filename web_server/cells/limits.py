@@ -20,8 +20,12 @@ NUMBERS = (
     "temperature_max_c",
     "charge_temperature_min_c",
     "charge_temperature_max_c",
+    "temperature_rise_max_k",
+    "temperature_slope_max_k_min",
+    "cell_spread_max_v",
     "energy_wh",
 )
+_POSITIVE = ("temperature_rise_max_k", "temperature_slope_max_k_min", "cell_spread_max_v")
 _ORDERED = (
     ("cell_voltage_min_v", "cell_voltage_max_v"),
     ("voltage_min_v", "voltage_max_v"),
@@ -123,7 +127,11 @@ def _absolute(body: Mapping[str, Any], low: float, high: float) -> list[fields.E
 
 
 def _energy(body: Mapping[str, Any]) -> list[fields.Error]:
-    errors = []
+    errors = [
+        fields.error(name, f"{name} must be above 0.")
+        for name in _POSITIVE
+        if body.get(name) is not None and body[name] <= 0
+    ]
     if body.get("energy_wh") is not None and body["energy_wh"] <= 0:
         errors.append(fields.error("energy_wh", "energy_wh must be above 0."))
     level = body.get("hazard_level")

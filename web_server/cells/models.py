@@ -45,6 +45,10 @@ class Battery(Entity):
     temperature_max_c = models.FloatField(null=True, blank=True)
     charge_temperature_min_c = models.FloatField(null=True, blank=True)
     charge_temperature_max_c = models.FloatField(null=True, blank=True)
+    # Own values instead of the rules': a fast test of a small cell warms quicker than most (rule 16).
+    temperature_rise_max_k = models.FloatField(null=True, blank=True)
+    temperature_slope_max_k_min = models.FloatField(null=True, blank=True)
+    cell_spread_max_v = models.FloatField(null=True, blank=True)
     energy_wh = models.FloatField(null=True, blank=True)
     # EUCAR hazard level.
     hazard_level = models.PositiveSmallIntegerField(null=True, blank=True, validators=[MaxValueValidator(7)])

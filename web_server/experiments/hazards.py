@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cycling import envelope
-from cycling.envelope import BatteryLimits
+from cycling import envelope, sensors
+from cycling.envelope import BLIND_MAX_WH, BatteryLimits
 from web_server.cells.models import Battery
 from web_server.lab import composition
 from web_server.lab.models import Station
 from web_server.lib import fields
-
-# Above this a battery without a sensor at the cell needs a manager's word (safety.md rule 16).
-UNWATCHED_MAX_WH = 20.0
 
 
 def problems(battery: Battery, limits: BatteryLimits, station: Station, waiver: str) -> list[dict[str, Any]]:
@@ -39,7 +36,7 @@ def warnings(limits: BatteryLimits, station: Station, waiver: str) -> list[dict[
 
 def has_cell_sensor(station: Station) -> bool:
     """Return whether the station measures the battery's own temperature."""
-    return "temperature_c" in composition.limits_of_station(station).measures
+    return bool(sensors.cell_temperatures(composition.limits_of_station(station).measures))
 
 
 def _energy(battery: Battery, energy_wh: float | None, station: Station) -> list[dict[str, Any]]:
@@ -91,14 +88,14 @@ def _hazard(battery: Battery, station: Station) -> list[dict[str, Any]]:
 def _temperature(
     battery: Battery, limits: BatteryLimits, energy_wh: float | None, station: Station, waiver: str
 ) -> list[dict[str, Any]]:
-    if waiver or has_cell_sensor(station) or (energy_wh is not None and energy_wh <= UNWATCHED_MAX_WH):
+    if waiver or not envelope.needs_temperature_waiver(limits, composition.limits_of_station(station)):
         return []
     holds = "an unknown energy" if energy_wh is None else f"{energy_wh:g} Wh"
     return [
         fields.error(
             "temperature_waiver",
             f"{station.name} has no sensor at the cell and {battery.name} holds {holds} (at most "
-            f"{UNWATCHED_MAX_WH:g} Wh without one): bind a sensor as temperature_c, or let a manager waive "
+            f"{BLIND_MAX_WH:g} Wh without one): bind a sensor as temperature_c, or let a manager waive "
             "it with a reason.",
         )
     ]
