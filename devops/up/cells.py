@@ -6,6 +6,7 @@ import copy
 import json
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ class Cells:
         if not self.path.exists():
             return
         before = yaml.safe_load(self.path.read_text(encoding="utf-8")) or {}
-        known = {supply["name"]: supply["cell"] for supply in before.get("supplies", [])}
-        for supply in self.bench["supplies"]:
-            cell, kept = supply.get("cell", {}), known.get(supply["name"], {})
+        known = {(what, each["name"]): each["cell"] for what, each in _holders(before)}
+        for what, holder in _holders(self.bench):
+            cell, kept = holder["cell"], known.get((what, holder["name"]), {})
             if {**cell, "soc": None} == {**kept, "soc": None}:
                 cell["soc"] = kept["soc"]
 
@@ -58,16 +59,24 @@ class Cells:
 
     def look(self) -> None:
         """Ask the simulators for each cell's true charge; one that does not answer keeps its last."""
-        for supply in self.bench["supplies"]:
+        for what, holder in _holders(self.bench):
             try:
-                supply["cell"]["soc"] = round(self._soc(supply["name"]), 6)
+                holder["cell"]["soc"] = round(self._soc(what, holder["name"]), 6)
             except (OSError, ValueError, KeyError):
                 continue
         self.write()
 
-    def _soc(self, name: str) -> float:
+    def _soc(self, what: str, name: str) -> float:
         where = (self.bench["host"], self.bench["control_port"])
         with socket.create_connection(where, timeout=1.0) as line:
-            line.sendall(json.dumps({"device": name, "query": "truth"}).encode() + b"\n")
+            line.sendall(json.dumps({what: name, "query": "truth"}).encode() + b"\n")
             answer = json.loads(line.makefile(encoding="utf-8").readline())
         return min(1.0, max(0.0, float(answer["soc"])))
+
+
+def _holders(bench: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what holds a cell: supplies by the word ``device``, shared holders by ``circuit``."""
+    for what, key in (("device", "supplies"), ("circuit", "circuits")):
+        for holder in bench.get(key, []):
+            if holder.get("cell"):
+                yield what, holder

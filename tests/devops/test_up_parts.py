@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cycler_unit.simulators import bench as simulated
 from devops.up import bench, ports
 from devops.up.__main__ import main
 from devops.up.cells import Cells
@@ -117,6 +118,44 @@ def test_the_bench_is_written_once_and_then_the_users(tmp_path):
     assert bench.bench(tmp_path)["supplies"][0]["cell"]["soc"] == 0.9
 
 
+def test_the_bench_has_one_of_each_family_to_discover(tmp_path):
+    described = bench.bench(tmp_path)
+    links = bench.links(described)
+    assert [link["name"] for link in links[:2]] == ["supply1", "supply2"]
+    there = {link["name"]: link["kind"] for link in links[2:]}
+    assert there == {
+        "load1": "visa", "meter1": "visa", "flow1": "visa", "relays1": "http", "chamber1": "modbus", "CAN": "can",
+    }  # fmt: skip
+    simulated.parse(described)
+
+
+def test_without_multicast_the_bench_comes_without_its_can_devices(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench.multicast, "works", lambda group: False)
+    links = bench.links(bench.bench(tmp_path))
+    assert "CAN" not in [link["name"] for link in links]
+    assert "load1" in [link["name"] for link in links]
+    assert "no multicast" in capsys.readouterr().out
+
+
+def test_a_bench_of_an_earlier_release_still_works(tmp_path):
+    described = bench.bench(tmp_path)
+    del described["devices"], described["circuits"]
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(described))
+    assert len(bench.links(bench.bench(tmp_path))) == 2
+
+
+def test_two_benches_of_one_machine_have_a_can_bus_each():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("", 0))
+        port = taken.getsockname()[1]
+        assert bench.multicast.free_port(port) != port
+
+
+def test_multicast_is_tried_and_not_assumed():
+    assert not bench.multicast.works("127.0.0.1")
+
+
 def test_a_busy_port_of_the_bench_is_named_with_its_file(tmp_path):
     first = bench.bench(tmp_path)
     with (
@@ -147,6 +186,19 @@ def test_a_cell_keeps_its_charge_until_it_is_described_anew(tmp_path):
     assert Cells(described, tmp_path / "bench.yaml").bench["supplies"][0]["cell"]["soc"] == 0.77
     described["supplies"][0]["cell"]["capacity_ah"] = 2.0
     assert Cells(described, tmp_path / "bench.yaml").bench["supplies"][0]["cell"]["soc"] == 0.5
+
+
+def test_a_shared_holder_keeps_its_charge_too(tmp_path):
+    described = {
+        "supplies": [],
+        "circuits": [{"name": "holder", "cell": dict(bench.CELL)}, {"name": "empty", "cell": None}],
+        "host": "127.0.0.1",
+        "control_port": 1,
+    }
+    first = Cells(described, tmp_path / "bench.yaml")
+    first.bench["circuits"][0]["cell"]["soc"] = 0.66
+    first.write()
+    assert Cells(described, tmp_path / "bench.yaml").bench["circuits"][0]["cell"]["soc"] == 0.66
 
 
 def test_simulators_that_do_not_answer_change_nothing(tmp_path):

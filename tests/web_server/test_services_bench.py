@@ -89,6 +89,19 @@ def test_the_bench_is_set_up_once_its_devices_are_there(state: Path) -> None:
     )
 
 
+def test_the_demo_stands_on_its_simulated_supplies_whatever_else_is_there(state: Path) -> None:
+    call_command("prepare", "--demo", verbosity=0)
+    unit = _enrol(state)
+    factories.make_device(unit, "0000", model="rs-pro-kel103")
+    factories.make_device(unit, "0001", model="epc")
+    assert bench.apply_bench_plan(unit) == []
+    for number in range(2, 4):
+        factories.make_device(unit, f"{number:04}")
+    made = bench.apply_bench_plan(unit)
+    on = {each.model.key for station in made for each in station.used_devices.all()}
+    assert on == {factories.SUPPLY}
+
+
 def test_the_bench_is_set_up_once_only(state: Path) -> None:
     call_command("prepare", "--demo", verbosity=0)
     unit = _enrol(state)

@@ -18,6 +18,8 @@ EXPERIMENT = "First run"
 # Small high-power cells: 0.5 A is a normal current and a cycle takes seconds. Of the simulated cell
 # (0.05 Ah, 0.2 ohm, NMC) itself; its resistance is the simulator's business.
 CAPACITY_AH = 0.05
+# On which the demo's stations stand, whatever else the bench holds.
+MODEL = "ea-psb-10010-05-sim"
 
 
 def battery_body(name: str) -> dict[str, Any]:
