@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceRefused, DriverError
 from cycler_unit.isolator import Isolator
-from cycler_unit.readings import Taken
 from cycling.reading import SetPoint
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class Auxiliaries:
 
     def _close(self, name: str, switch: Isolator) -> None:
         station = self._station
-        taken = station.read()
+        station.read()
         if station.power.output_on or station.unsafe is not None:
             raise DeviceRefused(f"the {name} stays open: the output is on")
         cell_v = self._cell_v(switch)
@@ -94,9 +93,10 @@ class Auxiliaries:
                 f"the {name} stays open: nobody knows the cell's voltage; record its rest voltage or bind a meter"
             )
         try:
-            if taken.voltage_v is not None and abs(taken.voltage_v - cell_v) > switch.difference_v:
-                taken = self._raise_to(cell_v, switch.difference_v)
-            why = switch.close(taken, cell_v, no_current=self._no_current())
+            device_v = self._device_v()
+            if device_v is not None and abs(device_v - cell_v) > switch.difference_v:
+                device_v = self._raise_to(cell_v, switch.difference_v)
+            why = switch.close(device_v, cell_v, no_current=self._no_current())
         finally:
             if station.power.output_on:
                 station.switch_off()
@@ -107,7 +107,7 @@ class Auxiliaries:
     def _cell_v(self, switch: Isolator) -> float | None:
         """Return the cell's voltage: measured behind the switch, or seen before it opened, or on record."""
         station = self._station
-        measured_v = station.parts.cell_v(station.measured)
+        measured_v = station.parts.cell_v(station.measured, self._device_v())
         if measured_v is not None:
             return measured_v
         if switch.opened_at_v is not None:
@@ -116,7 +116,12 @@ class Auxiliaries:
         ref = run.start.battery if run is not None else watched.battery if watched is not None else None
         return ref.last_rest_voltage_v if ref is not None else None
 
-    def _raise_to(self, cell_v: float, difference_v: float) -> Taken:
+    def _device_v(self) -> float | None:
+        """Return what the power device saw at its own terminals in the last reading."""
+        measured = self._station.measured.get(self._station.power_device.device)
+        return measured.voltage_v if measured is not None else None
+
+    def _raise_to(self, cell_v: float, difference_v: float) -> float | None:
         """Bring the device's own terminals to the cell's voltage, with next to no current, before closing."""
         station, power = self._station, self._station.power
         least_a = max(RAISE_SHARE * abs(power.kind.current_max_a or 0.0), 5.0 * power.off_rule.i_off_a)
@@ -127,10 +132,11 @@ class Auxiliaries:
         )
         until_s = time.monotonic() + RAISE_S
         while True:
-            taken = station.read()
-            near = taken.voltage_v is not None and abs(taken.voltage_v - cell_v) <= difference_v
+            station.read()
+            device_v = self._device_v()
+            near = device_v is not None and abs(device_v - cell_v) <= difference_v
             if (near and self._no_current()) or time.monotonic() > until_s:
-                return taken
+                return device_v
             time.sleep(LOOK_S)
 
     def isolate(self) -> None:
@@ -165,6 +171,10 @@ class Auxiliaries:
         """See whether outputs hold what a step asked for; if not, the test is an error (rule 13)."""
         if self._station.busy:
             self.refresh_dead_man()
+        station = self._station
+        if station.power.output_on and station.parts.isolated and station.unsafe is None and station.busy:
+            station.fail("isolator", "the isolator or dead-man output opened while current was asked for")
+            return
         why = self.outputs.look()
         if why is None:
             return

@@ -46,18 +46,18 @@ class Isolator:
             self.opened_at_v = taken.voltage_v
         return self._move(OPEN)
 
-    def close(self, taken: Taken, cell_v: float, *, no_current: bool) -> str | None:
-        """Close it; return why not. ``cell_v``: the voltage of the cell behind it."""
+    def close(self, device_v: float | None, cell_v: float, *, no_current: bool) -> str | None:
+        """Close it; return why not. ``device_v`` and ``cell_v``: the voltages on both sides."""
         if self.is_open is False:
             return None
         if not no_current:
             return "current flows: an isolator closes at zero current only"
-        if taken.voltage_v is None:
+        if device_v is None:
             return "the device's voltage is missing, so the difference across the isolator is unknown"
-        across_v = abs(taken.voltage_v - cell_v)
+        across_v = abs(device_v - cell_v)
         if across_v > self.difference_v:
             return (
-                f"{across_v:.3f} V lie across the isolator ({taken.voltage_v:.3f} V and {cell_v:.3f} V);"
+                f"{across_v:.3f} V lie across the isolator ({device_v:.3f} V and {cell_v:.3f} V);"
                 f" it closes below {self.difference_v:g} V"
             )
         return self._move(CLOSED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -21,6 +21,10 @@ from wire.messages import StationConfigure, StationDevice
 
 logger = logging.getLogger("cycler_unit.parts")
 
+# What a BMS calls the voltage of the whole stack.
+STACK = ("vstack_v", "vstack")
+# A meter this far from the power device's voltage sits on the other side of an open isolator.
+APART_V = 0.5
 # safety.md rule 8: a permit is good for so many periods, at least so long.
 PERMIT_PERIODS, PERMIT_MIN_S = 5.0, 0.5
 
@@ -177,15 +181,28 @@ class Parts:
             place.device.device: part for place, part in zip(self.places, power.parts(main), strict=True)
         }
         measured |= {key: each.latest for key, each in self.instruments.items()}
-        together = main if len(self.places) > 1 else None
-        return self.composer.compose(measured, together), measured
+        taken = self.composer.compose(measured, main if len(self.places) > 1 else None)
+        if self.isolated and not power.output_on:
+            # The device sees its own terminals; what lies on the cell's side is measured there or not at all.
+            cell_v = self.cell_v(measured, taken.voltage_v)
+            taken = replace(taken, voltage_v=cell_v, power_w=None, others={}, isolated=cell_v is None)
+        return taken, measured
 
-    def cell_v(self, measured: dict[str, Measured | None]) -> float | None:
-        """Return the cell's voltage as a meter or BMS sees it, also behind an open isolator."""
+    def cell_v(self, measured: dict[str, Measured | None], device_v: float | None) -> float | None:
+        """Return the cell's voltage behind an open isolator, as a BMS or meter there sees it.
+
+        A meter that says the same as the power device may sit on the device's side too: it is no proof.
+        """
         for key, each in self.instruments.items():
             found = measured.get(key)
-            if each.kind.role in ("meter", "bms") and found is not None and found.voltage_v is not None:
-                return found.voltage_v
+            if found is None or each.kind.role not in ("meter", "bms"):
+                continue
+            value = found.voltage_v
+            if each.kind.role == "bms" and value is None:
+                value = next((found.extended[name] for name in STACK if found.extended.get(name)), None)
+            apart = value is not None and device_v is not None and abs(value - device_v) > APART_V
+            if value is not None and (each.kind.role == "bms" or apart):
+                return value
         return None
 
 

@@ -63,6 +63,8 @@ class Taken:
     extended: dict[str, float | None]
     others: dict[str, Measured]
     """What the station's other devices measured, by device UUID (rule 4: do they agree?)."""
+    isolated: bool = False
+    """An open isolator cuts the power device off from the cell."""
 
     def reading(self, elapsed_s: float, output_on: bool) -> Reading:
         """Return it as the interpreter wants it."""
@@ -75,6 +77,7 @@ class Taken:
             temperature_c=self.temperature_c,
             extended=self.extended,
             output_on=output_on,
+            isolated=self.isolated,
         )
 
 

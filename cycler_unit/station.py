@@ -352,12 +352,11 @@ class Station(threading.Thread):
 
     def _look_after(self, taken: Taken | None) -> None:
         isolator = self.parts.isolator
-        isolated = self.parts.isolated
-        if isolated and taken is not None and (cell_v := self.parts.cell_v(self.measured)) is not None:
-            # The meter or BMS sees the cell also behind an open isolator; the power device does not.
-            taken, isolated = replace(taken, voltage_v=cell_v, current_a=None), False
         found = self.watch.look(
-            taken, output_on=self.power.output_on, now_s=time.monotonic(), isolated=isolated
+            taken,
+            output_on=self.power.output_on,
+            now_s=time.monotonic(),
+            isolated=taken is not None and taken.isolated,
         )
         if found is None:
             return

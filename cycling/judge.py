@@ -16,6 +16,8 @@ from cycling.steps import Safety
 # Without a delay a violation must be seen by so many readings in a row.
 IN_A_ROW = 3
 COUNTED = ("charge_net_abs_ah", BUDGET)
+# What an open isolator hides; no current can flow through it.
+_CUT_OFF = ("voltage_v", "current_a", "power_w")
 _SLOTS = {"voltage_v": 0, "current_a": 1, "power_w": 2, "temperature_c": 3}
 
 
@@ -150,6 +152,9 @@ def judge(
             x = _moving(x, memory, now_s, limit.frozen_s)
         when = limit.when
         if when != "always" and not _applies(when, reading.output_on, current_a, current_step_a):
+            memory.count = 0
+            continue
+        if x is None and reading.isolated and limit.quantity in _CUT_OFF:
             memory.count = 0
             continue
         if x is None:

@@ -23,6 +23,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     extended: dict[str, float | None] = {}
     output_on: bool = False
     """The device's output as the runner knows it (confirmed), for the counters."""
+    isolated: bool = False
+    """An isolator cuts the devices off from the cell: what they cannot see is not missing."""
 
 
 class SetPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
