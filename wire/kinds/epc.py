@@ -77,7 +77,13 @@ EPC = Kind(
         high_cutoff="end of each command at its voltage; configured voltage and current limits: ERROR, output off",
         low_cutoff="end of each command at its voltage; configured low voltage limit: ERROR, output off",
     ),
-    settings={"limit_byte_order": "big", "heartbeat_s": 2.0},
+    settings={
+        "limit_byte_order": "big",
+        "heartbeat_s": 2.0,
+        # Its own limits of the energy store that it shares with others (rule 14).
+        "store_voltage_min_v": 5.3,
+        "store_voltage_max_v": 14.1,
+    },
 )
 
 ROWS: tuple[Kind, ...] = (EPC,)
