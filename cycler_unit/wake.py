@@ -44,7 +44,7 @@ class Wake:
         self._asked: Reply | None = None
         self._then: Literal["begin", "resume"] = "begin"
         self._person = ""
-        self._alone = LeftAlone(self._station)
+        self.alone = LeftAlone(self._station)
         self._rested = False
         self._pulse: PulseCheck | None = None
         self._wants_pulse = True
@@ -140,7 +140,7 @@ class Wake:
             station.fail("isolator", str(error))
             return
         try:
-            self._alone.begin()
+            self.alone.begin()
         except Refusal as refusal:
             self._refuse(self._conductor.run, refusal, self.forget())
             return
@@ -182,10 +182,12 @@ class Wake:
         self._conductor.control(run, self._station.read())
 
     def _look(self, run: Run, check: WiringCheck, taken: Taken) -> bool:
-        """Do what is next: 1. the check at rest; 2. the dead-man output; 3. protections; 4. the pulses.
+        """Do what is next: 1. the dead-man output; 2. the check at rest; 3. protections; 4. the pulses.
 
         Returns whether all of it is right; raises :class:`Refusal`.
         """
+        if not self.alone.ready():
+            return False  # behind an open contact there is nothing to check
         if not self._rested:
             verdict = check.add(taken)
             if verdict is None:
@@ -194,9 +196,7 @@ class Wake:
                 raise Refusal(verdict, 4)
             self._rested = True
         if self._pulse is None:
-            if not self._alone.ready():
-                return False
-            self._alone.protect(run.contract.envelope)
+            self.alone.protect(run.contract.envelope)
             if not self._wants_pulse or run.start.pulse == "skip":
                 return True
             self._pulse = self._pulses(run, check)
