@@ -116,7 +116,7 @@ class Commands(threading.Thread):
         try:
             args = codec.decode_args(command.kind, command.args)
         except codec.Malformed as error:
-            self._reply(command, "refused", None, self._unknown(command) or error.reason)
+            self._reply(command, "refused", None, error.reason)
             return
         self._remember(command.id, None)
         if command.kind in ONCE:
@@ -128,12 +128,6 @@ class Commands(threading.Thread):
             )
         except Refusal as refusal:
             self._reply(command, "refused", None, refusal.text)
-
-    @staticmethod
-    def _unknown(command: Command) -> str | None:
-        from wire.messages import ARGS
-
-        return None if command.kind in ARGS else f"this unit does not do {command.kind!r} yet"
 
     def _expired(self, command: Command) -> str | None:
         if command.expires_at is None:

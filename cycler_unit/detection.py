@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +21,8 @@ logger = logging.getLogger("cycler_unit.detection")
 
 # Progress of one link, so that a long scan of one bus moves the bar too.
 STEPS = 100
+# Buses asked at the same time.
+AT_ONCE = 8
 
 
 def quiet(done: int, of: int, text: str) -> None:
@@ -56,8 +60,31 @@ def visa_resources() -> list[dict[str, Any]]:
 LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {"serial": serial_ports, "visa": visa_resources}
 
 
+class Bar:
+    """Progress of all links together; it never goes back."""
+
+    def __init__(self, say: Say, count: int) -> None:
+        self._say, self._of = say, count * STEPS
+        self._done = [0] * count
+        self._lock = threading.Lock()
+
+    def of(self, index: int, name: str) -> Say:
+        """Return what one link tells its own progress to."""
+
+        def step(done: int, of: int, text: str) -> None:
+            with self._lock:
+                self._done[index] = max(self._done[index], STEPS * done // max(1, of))
+                self._say(min(sum(self._done), self._of - 1), self._of, f"{name}: {text}")
+
+        return step
+
+    def end(self, text: str) -> None:
+        """Say that it is over."""
+        self._say(self._of, self._of, text)
+
+
 class Detection:
-    """Scans; one at a time, each bus in turn, so that no bus sees more than its own questions."""
+    """Scans; no bus sees more than its own questions."""
 
     def __init__(self, links: list[dict[str, Any]], buses: Buses, discover: tuple[str, ...] = ()) -> None:
         self._links, self._buses, self._discover = links, buses, discover
@@ -67,22 +94,39 @@ class Detection:
         """Return the links of the unit's file and what this computer listed last."""
         return [*self._links, *self._listed]
 
-    def run(self, say: Say, busy: Callable[[Link], list[dict[str, Any]]], only: set[str]) -> Iterator[Place]:
-        """Ask at each link; yields what came of it before the next one is asked.
+    def run(
+        self,
+        say: Say,
+        busy: Callable[[Link], list[dict[str, Any]]],
+        only: set[str],
+        take: Callable[[Place], None],
+    ) -> list[Place]:
+        """Ask at each link, hand each outcome to ``take`` and return them in the links' order.
 
-        A place that is in use is not asked; on a bus of several devices only the free ones are.
+        Buses are asked beside each other, the links of one bus one after the other. A place that is in
+        use is not asked; on a bus of several devices only the free ones are.
         """
         self._list()
         links = [link for link in self.links() if not only or only & set(names(link))]
+        buses: dict[str, list[int]] = {}
         for index, link in enumerate(links):
-            name = names(link)[0]
+            buses.setdefault(bus_key(link), []).append(index)
+        bar = Bar(say, len(links))
+        places: dict[int, Place] = {}
 
-            def step(done: int, of: int, text: str, index: int = index, name: str = name) -> None:
-                say(index * STEPS + STEPS * done // max(1, of), len(links) * STEPS, f"{name}: {text}")
+        def ask(indices: list[int]) -> None:
+            for index in indices:
+                step = bar.of(index, names(links[index])[0])
+                step(0, 1, "asking")
+                places[index] = self._ask(links[index], step, busy(links[index]))
+                take(places[index])
+                step(1, 1, places[index].outcome)
 
-            step(0, 1, "asking")
-            yield self._ask(link, step, busy(link))
-        say(len(links) * STEPS, len(links) * STEPS, f"{len(links)} links asked")
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="detect") as pool:
+            for asked in [pool.submit(ask, indices) for indices in buses.values()]:
+                asked.result()
+        bar.end(f"{len(links)} links asked")
+        return [places[index] for index in sorted(places)]
 
     def _ask(self, link: dict[str, Any], say: Say, busy: list[dict[str, Any]]) -> Place:
         here = [each for each in busy if bus_key(each) == bus_key(link)]

@@ -29,11 +29,6 @@ from wire.messages import DevicePlace, DeviceReport, ReportedDevice, StationDevi
 logger = logging.getLogger("cycler_unit.devices")
 
 
-def make(kind: Kind, link: dict[str, Any], name: str) -> Any:
-    """Return the driver of a device, not opened; raises the errors of drivers."""
-    return LocalBuses().device(kind, link, name)
-
-
 @dataclass
 class Found:
     """A device as it was seen last; ``since`` when it came or went."""
@@ -74,8 +69,8 @@ class Devices:
         self._lock = threading.RLock()
         self._scanning = threading.Lock()
         self._asked = threading.Condition(self._lock)
-        self._asking: str | None = None
-        """The bus that a scan asks at now."""
+        self._asking: set[str] = set()
+        """The buses that a scan asks at now."""
         self._opening: list[dict[str, Any]] = []
         """Places that somebody opens or talks to now, though nobody holds them."""
         self._file = file
@@ -169,7 +164,7 @@ class Devices:
         """Keep a scan away from one place; False when its bus is being asked for longer than ``wait_s``."""
         bus = bus_key(link)
         with self._asked:
-            may = self._asked.wait_for(lambda: self._asking != bus, wait_s)
+            may = self._asked.wait_for(lambda: bus not in self._asking, wait_s)
             if may:
                 self._opening.append(link)
         try:
@@ -218,25 +213,34 @@ class Devices:
         names links; what was done at each is in ``last`` afterwards.
         """
         with self._scanning:
-            self.last = []
-            try:
-                for place in self._detection.run(say, self._begin, set(only)):
+
+            def take(place: Place) -> None:
+                try:
                     self._take(place, make_safe)
-                    self.last.append(place)
-                    self._asking_at(None)
+                finally:
+                    self._asking_at(place.link, False)
+
+            try:
+                self.last = self._detection.run(say, self._begin, set(only), take)
             finally:
-                self._asking_at(None)
+                self._asking_at(None, False)
             self.scanned_at = iso(time.time())
         return self.report()
 
     def _begin(self, link: Link) -> list[dict[str, Any]]:
         """Note that the scan asks at this link now; return what is in use."""
-        self._asking_at(bus_key(link))
+        self._asking_at(link, True)
         return self._busy()
 
-    def _asking_at(self, bus: str | None) -> None:
+    def _asking_at(self, link: Link | None, asking: bool) -> None:
+        """Note at which buses the scan is; without a link, that it is at none."""
         with self._asked:
-            self._asking = bus
+            if link is None:
+                self._asking.clear()
+            elif asking:
+                self._asking.add(bus_key(link))
+            else:
+                self._asking.discard(bus_key(link))
             self._asked.notify_all()
 
     def _busy(self) -> list[dict[str, Any]]:
@@ -287,7 +291,7 @@ class Devices:
     def report(self) -> DeviceReport:
         """Return what is known of all devices, for the site."""
         with self._lock:
-            everything = list(self._found.values())
+            everything = sorted(self._found.values(), key=lambda each: name_of(each.link))
         devices = [
             ReportedDevice(
                 model=found.place.model,

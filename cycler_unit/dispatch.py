@@ -19,7 +19,7 @@ from cycler_unit.console import Console
 from cycler_unit.contract import Refusal
 from cycler_unit.detection import name_of
 from cycler_unit.free import Free
-from cycler_unit.hands import Hands
+from cycler_unit.hands import Hands, guarded
 from cycler_unit.hub import Hub
 from cycler_unit.idle_readings import IdleReadings, Periods
 from cycler_unit.mail import Ask, Outcome
@@ -68,6 +68,9 @@ PROGRESS_S = 0.5
 RESTART_S = 0.5
 
 
+Works = queue.SimpleQueue[Callable[[], None] | None]
+
+
 class Stations(Protocol):
     """The unit's stations by UUID."""
 
@@ -93,7 +96,9 @@ class Dispatcher:
     def __init__(self, hub: Hub, stations: Stations, publish_devices: Callable[[], None]) -> None:
         self._hub, self._stations, self._publish_devices = hub, stations, publish_devices
         self._reader: SpoolReader | None = None
-        self._slow: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._slow: Works = queue.SimpleQueue()
+        # A detection takes long; a station that is configured meanwhile does not wait for it.
+        self._scans: Works = queue.SimpleQueue()
         free = Free(hub.devices)
         self._free = free
         self.manual = Manual(hub.devices, free, hub.spool)
@@ -103,8 +108,12 @@ class Dispatcher:
         self.readings = IdleReadings(
             hub.devices, free, hub.spool, self._periods, stations.all, self.manual.in_hand
         )
-        self._thread = threading.Thread(target=self._work, name="slow-commands", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=_work, args=(works,), name=name, daemon=True)
+            for name, works in (("slow-commands", self._slow), ("detections", self._scans))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def begin_readings(self) -> None:
         """Record devices that run no experiment, from now on."""
@@ -112,13 +121,15 @@ class Dispatcher:
 
     def stop(self) -> None:
         """End all threads; what people hold is made safe, devices in no station are closed."""
-        self._slow.put(None)
+        for works in (self._slow, self._scans):
+            works.put(None)
         self.readings.stop()
         self.hands.stop()
         self.console.stop()
         self.manual.stop()
         self._free.stop()
-        self._thread.join(15.0)
+        for thread in self._threads:
+            thread.join(15.0)
 
     def do(self, command: Command, args: Message, answer: Answer) -> None:
         """Act, and call ``answer`` exactly once, now or later; raises :class:`Refusal`."""
@@ -138,9 +149,9 @@ class Dispatcher:
             case StationStopAll():
                 self._stop_all(args, command.issued_by, answer)
             case StationConfigure():
-                self._slow.put(lambda: self._configure(args, answer))
+                self._slow.put(lambda: guarded(lambda: self._configure(args, answer), answer))
             case Detect():
-                self._slow.put(lambda: self._detect(command.id, args, answer))
+                self._scans.put(lambda: guarded(lambda: self._detect(command.id, args, answer), answer))
             case DeviceRead() | DeviceLease() | DeviceSet() | DeviceOff():
                 self.hands.do(args, answer)
             case ScpiMessage() | CanSend() | CanListen():
@@ -237,14 +248,6 @@ class Dispatcher:
 
     # --- the unit itself ------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        while (work := self._slow.get()) is not None:
-            try:
-                work()
-            except Exception:
-                # The one broad except of this thread.
-                logger.exception("event=slow_command_failed")
-
     def _configure(self, args: StationConfigure, answer: Answer) -> None:
         """Apply a station's whole configuration, only while no test has it; latches stay."""
         station = self._stations.get(args.station)
@@ -266,7 +269,8 @@ class Dispatcher:
             answer("refused", None, shared)
             return
         try:
-            self._stations.put(Kept(configure=args, latches=list(station.kept.latches) if station else []))
+            kept = msgspec.structs.replace(station.kept, configure=args) if station else Kept(configure=args)
+            self._stations.put(kept)
         except (BadStation, ValueError, OSError) as error:
             answer("refused", None, f"the station cannot be built: {error}")
             return
@@ -358,6 +362,15 @@ class Dispatcher:
         timer = threading.Timer(RESTART_S, self._hub.restart)
         timer.daemon = True
         timer.start()
+
+
+def _work(works: Works) -> None:
+    while (work := works.get()) is not None:
+        try:
+            work()
+        except Exception:
+            # The one broad except of this thread.
+            logger.exception("event=slow_command_failed")
 
 
 class Progress:

@@ -144,14 +144,15 @@ class Hands:
     # --- devices in no station ------------------------------------------------------------------
 
     def _later(self, act: Callable[[], None], answer: Answer) -> None:
-        self._pool.submit(_guarded, act, answer)
+        self._pool.submit(guarded, act, answer)
 
     @staticmethod
     def _now(act: Callable[[], None], answer: Answer) -> None:
-        threading.Thread(target=_guarded, args=(act, answer), name="down", daemon=True).start()
+        threading.Thread(target=guarded, args=(act, answer), name="down", daemon=True).start()
 
 
-def _guarded(act: Callable[[], None], answer: Answer) -> None:
+def guarded(act: Callable[[], None], answer: Answer) -> None:
+    """Act, and answer with what stood in the way, if anything did."""
     try:
         act()
     except Refusal as refusal:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cycler_unit import devices
+from cycler_unit.buses.local import LocalBuses
 from cycler_unit.drivers.base import PowerDevice, Target
 from mqtt_link import Link
 from tests.stack.cellyard import Cellyard
@@ -112,7 +112,7 @@ def bare(lab: Cellyard, folder: Path) -> list[Figure]:
     """Measure device, broker and web server each by itself, beside the running lab."""
     simulators = Simulators(folder / "beside", [supply("psb9")])
     simulators.start()
-    device = devices.make(kinds.get(MODEL), simulators.links()[0], "psb9")
+    device = LocalBuses().device(kinds.get(MODEL), simulators.links()[0], "psb9")
     try:
         device.open()
         exchange = Exchange(device)

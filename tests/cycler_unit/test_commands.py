@@ -159,12 +159,6 @@ def test_a_refusal_by_the_station_is_the_answer(bench: Bench) -> None:
     assert (reply.outcome, reply.reason) == ("refused", "the station is busy")
 
 
-def test_what_this_unit_does_not_do_is_said_so(bench: Bench) -> None:
-    reply = bench.send("can.send", Detect())
-    assert reply.outcome == "refused"
-    assert "'can.send'" in (reply.reason or "")
-
-
 def test_wrong_arguments_are_refused_with_what_is_wrong(bench: Bench) -> None:
     reply = bench.send("experiment.stop", Detect())
     assert reply.outcome == "refused"

@@ -18,6 +18,7 @@ from cycler_unit.devices import Devices
 from cycler_unit.drivers.base import Identity
 from tests.cycler_unit.invented import RELAY, InventedBuses
 from tests.stack.simulated import MODEL, Simulators
+from tests.stack.waiting import until
 from wire import kinds
 from wire.messages import DevicePlace, ReportedDevice, StationDevice
 
@@ -196,6 +197,17 @@ def test_a_station_that_takes_a_place_during_a_scan_is_not_overruled(buses: Inve
     assert [each.serial_number for each in found.report().devices] == ["78"]
 
 
+def test_a_slow_bus_holds_up_no_other(buses: InventedBuses) -> None:
+    buses.may_scan.clear()
+    found = Devices([visa("a"), visa("b")], buses)
+    scan = threading.Thread(target=lambda: found.scan(make_safe=False))
+    scan.start()
+    until(lambda: len(buses.asked) == 2, 10, "both are asked at the same time")
+    buses.may_scan.set()
+    scan.join(10)
+    assert [each.link["resource"] for each in found.last] == ["a", "b"]
+
+
 # --- what this computer lists -------------------------------------------------------------------
 
 
@@ -206,7 +218,7 @@ def test_ports_that_the_computer_lists_are_asked_but_not_twice(
     monkeypatch.setitem(detection.LISTS, "serial", lambda: ports)
     named = {"kind": "visa", "resource": "ASRL/dev/ttyX0::INSTR"}
     Devices([named], buses, discover=["serial"]).scan(make_safe=False)
-    assert [bus for bus, _ in buses.asked] == ["visa:ASRL/dev/ttyX0::INSTR", "serial:/dev/ttyX1"]
+    assert sorted(bus for bus, _ in buses.asked) == ["serial:/dev/ttyX1", "visa:ASRL/dev/ttyX0::INSTR"]
 
 
 def test_a_list_that_cannot_be_made_does_not_stop_the_scan(
