@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cycler_unit.buses.shared import SharedLink
 from cycler_unit.buses.visa import VisaLink, identify, parse_identity
 from cycler_unit.drivers.errors import DeviceLost
 from tests.stack.waiting import free_port, until
@@ -259,3 +260,62 @@ def test_a_unit_stays_small_without_numpy() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=30, check=True
     )
     assert done.stdout.split() == ["DeviceLost", "False", "True"]
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.1])
+def test_an_answer_of_several_lines_is_read_line_by_line(
+    talker: Talker, link: VisaLink, pause_s: float
+) -> None:
+    def answer(line: str) -> bytes | None:
+        if not pause_s:
+            return b"WHO?\r\n42\r\n"
+        talker.connections[-1].sendall(b"WHO?\r\n")
+        time.sleep(pause_s)
+        return b"42\r\n"
+
+    talker.answer = answer
+    assert link.query("WHO?") == "WHO?"
+    assert link.read() == "42"
+    with pytest.raises(DeviceLost, match="the next line"):
+        link.read()
+
+
+def test_the_last_exchanges_are_kept_with_what_failed(talker: Talker, link: VisaLink) -> None:
+    link.query("WHO?")
+    talker.answer = lambda line: None
+    with pytest.raises(DeviceLost):
+        link.query("AND NOW?")
+    kept = [(each.to, each.text) for each in link.ring.last()]
+    assert kept == [
+        ("device", "WHO?"),
+        ("host", "42"),
+        ("device", "AND NOW?"),
+        ("host", "nothing within 0.3 s"),
+    ]
+    assert abs(link.ring.last()[0].at_s - time.time()) < 10
+    for _ in range(300):
+        link.write("X")
+    assert len(link.ring.last()) == 200
+
+
+def test_two_devices_share_one_connection_and_open_it_again_together(talker: Talker) -> None:
+    settings = {"resource": talker.resource, "timeout_s": 0.3, "kind": "visa"}
+    one, two = SharedLink({**settings, "channel_no": 1}), SharedLink({**settings, "channel_no": 2})
+    one.open()
+    two.open()
+    assert (one.query("1"), two.query("2")) == ("42", "42")
+    assert len(talker.connections) == 1
+    assert one.wire is two.wire
+    assert not one.alone
+    talker.connections[0].shutdown(socket.SHUT_RDWR)
+    with pytest.raises(DeviceLost):
+        one.query("1")
+    two.open()
+    assert (one.query("1"), two.query("2")) == ("42", "42")
+    assert len(talker.connections) == 2
+    one.close()
+    one.close()
+    assert two.query("2") == "42"
+    assert two.alone
+    two.close()
+    assert not two.wire.is_open

@@ -105,3 +105,30 @@ def test_a_wrong_option_of_a_family_is_named() -> None:
         program.build(bench.parse({"devices": [{"name": "a", "model": PSB, "port": 0, "prot": 1}]}))
     with pytest.raises(BenchError, match="a: give a port, a pty or both"):
         program.build(bench.parse({"devices": [{"name": "a", "model": PSB}]}))
+
+
+EVERY_FAULT = (
+    "drop_link", "freeze", "drift", "noise", "stuck_on", "refuse", "clamp", "reboot", "local", "panel_change",
+    "mains_lost", "wrong_cell", "capacity_x10", "capacitor", "reversed", "sense_open", "sensor_off", "alarm",
+    "leak", "isolator",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", EVERY_FAULT)
+def test_every_fault_can_be_asked_of_a_supply_and_is_mended(running: Simulators, fault: str) -> None:
+    before = running.ask(circuit="holder", query="truth")
+    assert running.ask(device="one", fault=fault) == {"ok": True, "fault": fault}
+    assert running.ask(device="one", clear=True)["ok"]
+    after = running.ask(circuit="holder", query="truth")
+    assert after["voltage_v"] == pytest.approx(before["voltage_v"], abs=0.01)
+    assert after["connected"]
+    kind = kinds.get(PSB)
+    device = drivers.load(kind.driver)({**kind.link_settings, **running.links_of("one")[0]}, name="one")
+
+    def opened() -> bool:
+        device.open()
+        return True
+
+    until(opened, 5, "it answers again")
+    assert device.fault() is None
+    device.close()
