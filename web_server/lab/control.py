@@ -77,6 +77,8 @@ def lease(by: Person, target: Target, **asked: Any) -> Command:
         return _request("device.lease", args, target, by)
     if held is not None and held.person_id == by.pk:
         return _renew(by, target, held)
+    if asked.get("lease") and len(asked) == 1:
+        raise Refused.one("This lease has ended, or is somebody else's; take control again.", "lease")
     _refuse_taken(target)
     terms = _terms(target, asked)
     args = messages.DeviceLease(lease=key, person=by.get_username(), **_named(target), **terms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from web_server.lab.models import Device
@@ -36,14 +37,25 @@ def window(device: Device, start: datetime | None, end: datetime | None, points:
     rows = _rows(found)
     gap_us = max(LEAST_GAP_S, GAP_TIMES * (device.record_every_s or USUAL_S)) * 1e6
     names = _names(device)
+    runs = _without_gaps(rows, gap_us)
     downsampled = count > points
     if downsampled:
-        rows = _thinned(list(rows), max(1, points // 2))
+        runs = _thinned(runs, max(1, points // 2))
     return {
         "device": str(device.uuid),
-        "columns": _columns(rows, names, gap_us),
+        "columns": _columns(runs, names),
         "downsampled": downsampled,
     }
+
+
+def _without_gaps(rows: Iterable[Row], gap_us: float) -> list[list[Row]]:
+    """Cut the rows where nothing was read for longer than ``gap_us``."""
+    runs: list[list[Row]] = []
+    for row in rows:
+        if not runs or row[0] - runs[-1][-1][0] > gap_us:
+            runs.append([])
+        runs[-1].append(row)
+    return runs
 
 
 def _rows(found: Any) -> Iterator[Row]:
@@ -56,14 +68,15 @@ def _names(device: Device) -> list[str]:
     return list(device.model.measure_names)
 
 
-def _columns(rows: Iterable[Row], known: list[str], gap_us: float) -> Columns:
+def _columns(runs: Iterable[list[Row]], known: list[str]) -> Columns:
+    """Return the runs as columns, a row of nulls between two of them."""
     columns: Columns = {"time_us": []}
-    times, before = columns["time_us"], None
-    for time_us, values in rows:
-        if before is not None and time_us - before > gap_us:
-            _append(columns, (before + time_us) // 2, {}, len(times))
-        _append(columns, time_us, values, len(times))
-        before = time_us
+    times = columns["time_us"]
+    for run in runs:
+        if times:
+            _append(columns, (int(times[-1] or 0) + run[0][0]) // 2, {}, len(times))
+        for time_us, values in run:
+            _append(columns, time_us, values, len(times))
     order = ["time_us", *(name for name in known if name in columns)]
     return {name: columns[name] for name in [*order, *(name for name in columns if name not in order)]}
 
@@ -84,21 +97,15 @@ def _number(given: Any) -> float | None:
     return float(given) if isinstance(given, int | float) and math.isfinite(given) else None
 
 
-def _thinned(rows: list[Row], buckets: int) -> Iterator[Row]:
-    """Yield two rows per bucket of equal length in time, with the extremes in their order."""
-    first, last = rows[0][0], rows[-1][0]
+def _thinned(runs: list[list[Row]], buckets: int) -> list[list[Row]]:
+    """Return two rows per bucket of equal length in time, with the extremes in their order."""
+    first, last = runs[0][0][0], runs[-1][-1][0]
     width = max(1.0, (last - first + 1) / buckets)
-    bucket: list[Row] = []
-    number = 0
-    for row in rows:
-        here = int((row[0] - first) / width)
-        if here != number and bucket:
-            yield from _extremes(bucket)
-            bucket = []
-        number = here
-        bucket.append(row)
-    if bucket:
-        yield from _extremes(bucket)
+    thin = []
+    for run in runs:
+        groups = groupby(run, key=lambda row: int((row[0] - first) / width))
+        thin.append([row for _, group in groups for row in _extremes(list(group))])
+    return thin
 
 
 def _extremes(bucket: list[Row]) -> Iterator[Row]:

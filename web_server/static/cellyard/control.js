@@ -221,6 +221,8 @@ function refresh() {
     tick();
     fromPage();
     const now = document.querySelector("#now > [data-hold]")?.dataset;
+    // Whoever pressed Down, or gave it to somebody else: the unit has said so.
+    if (now && lease && now.hold !== lease.id) lost("somebody switched it off, or it has ended.");
     if (now && downSaid && !now.stop && downSaid.querySelector("b") && !downs) downSaid.replaceChildren();
     const button = take?.querySelector("[data-take-button]");
     if (button) { const why = document.querySelector("#now .note-warning")?.textContent.trim(); button.disabled = Boolean(why); button.title = why ?? ""; }

@@ -8,6 +8,13 @@ const COLOURS = { voltage_v: "--cy-voltage", current_a: "--cy-current", temperat
 const FURTHER = ["#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#d55e00", "#0072b2"];
 const css = (name) => (name.startsWith("--") ? getComputedStyle(document.documentElement).getPropertyValue(name).trim() : name);
 const AXES = 2;
+// A mark of an axis has the digits that its neighbours differ in.
+function mark(value, unit, ticks) {
+  const step = Math.abs(ticks[1] - ticks[0]) || 1;
+  const [factor, prefix] = unit && unit !== "°C" && unit !== "%" && step < 1e-3 && Math.max(...ticks.map(Math.abs)) < 0.1 ? [1e3, "m"] : [1, ""];
+  const places = Math.max(0, Math.min(4, Math.ceil(-Math.log10(step * factor) - 1e-9)));
+  return `${(value * factor).toFixed(places).replace("-", "−")}${unit ? ` ${prefix}${unit}` : ""}`;
+}
 
 export class History {
   constructor(root) {
@@ -15,7 +22,7 @@ export class History {
     this.box = root.querySelector(".chart");
     this.note = root.querySelector("[data-chart-empty]");
     const query = new URLSearchParams(location.search);
-    this.range = Number(query.get("range")) || 86400;
+    this.range = Number(query.get("range")) || 3600;
     this.shown = query.has("series") ? new Set(query.get("series").split(",")) : null;
     this.of = root.querySelector("[data-of]");
     if (query.has("of") && this.of.options) this.of.value = query.get("of");
@@ -93,9 +100,9 @@ export class History {
     const line = css("--cy-line");
     const units = [...new Set(drawn.map((name) => this.unit(name)))];
     const axis = (unit, index) => ({
-      scale: unit || "1", side: index % 2 ? 1 : 3, size: 62, font: "12px system-ui", stroke: css(this.colour(drawn.find((name) => this.unit(name) === unit), names)),
+      scale: unit || "1", side: index % 2 ? 1 : 3, size: 78, font: "12px system-ui", stroke: css(this.colour(drawn.find((name) => this.unit(name) === unit), names)),
       grid: { show: index === 0, stroke: line, width: 1 }, ticks: { stroke: line, width: 1 },
-      values: (plot, ticks) => ticks.map((value) => (value === null ? "" : `${String(Number(value.toPrecision(6))).replace("-", "−")}${unit ? ` ${unit}` : ""}`)),
+      values: (plot, ticks) => ticks.map((value) => (value === null ? "" : mark(value, unit, ticks))),
     });
     return {
       ...this.size(),
