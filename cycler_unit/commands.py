@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from cycler_unit.contract import Refusal
 from cycler_unit.mail import Outcome
 from cycler_unit.spool import Spool
 from wire import codec
-from wire.messages import STOPS, Command, Message, Reply
+from wire.messages import MAX_BYTES, STOPS, Command, Message, Reply
 
 logger = logging.getLogger("cycler_unit.commands")
 
@@ -25,6 +26,10 @@ REMEMBER_MAX = 5000
 NOTE_WAIT_S = 0.2
 # Repeating these does harm, and nothing else than their id tells that they were done.
 ONCE = frozenset({"experiment.skip_step"})
+# Doing these again does no harm, and pages ask them all the time: their answers are not put on the disk.
+AGAIN = frozenset({"device.read", "device.lease", "can.listen", "unit.log"})
+# Answers of more bytes than this are kept in memory for the newest few commands only.
+LARGE, LARGE_KEPT = 16_384, 50
 
 Answer = Callable[[Outcome, dict[str, Any] | None, str | None], None]
 
@@ -60,6 +65,7 @@ class Commands(threading.Thread):
             self._seen[key] = (
                 msgspec.json.decode(reply, type=Reply) if reply is not None else _interrupted(key)
             )
+        self._large: deque[str] = deque()
         self._lock = threading.Lock()
         self._queue: queue.PriorityQueue[tuple[int, int, Command | None]] = queue.PriorityQueue()
         self._count = 0
@@ -157,14 +163,35 @@ class Commands(threading.Thread):
         if self._seen.get(command.id) is not None:
             return
         reply = Reply(command=command.id, outcome=outcome, result=result, reason=reason)
+        body = msgspec.json.encode(reply)
+        if len(body) > MAX_BYTES:
+            outcome, reason = (
+                "failed",
+                f"it was done, but its answer has {len(body)} bytes: too large to be sent",
+            )
+            reply = Reply(command=command.id, outcome=outcome, reason=reason)
+            body = msgspec.json.encode(reply)
         self._remember(command.id, reply)
         self._publish(reply)
-        self._spool.remember_command(command.id, msgspec.json.encode(reply))
+        if command.kind not in AGAIN:
+            self._spool.remember_command(command.id, body)
+        self._forget_large(command.id, len(body))
         level = logging.INFO if outcome == "done" else logging.WARNING
         logger.log(
             level, "event=command_%s command=%s kind=%s by=%s reason='%s'",
             outcome, command.id, command.kind, command.issued_by, reason or "",
         )  # fmt: skip
+
+    def _forget_large(self, command: str, size: int) -> None:
+        """Keep the newest large answers only: a live look at a bus makes one every second."""
+        if size <= LARGE:
+            return
+        self._large.append(command)
+        if len(self._large) > LARGE_KEPT:
+            old = self._large.popleft()
+            with self._lock:
+                if old in self._seen:
+                    self._seen[old] = Reply(command=old, outcome="failed", reason="answered before; the answer was large and is not kept")  # fmt: skip
 
     def _remember(self, command: str, reply: Reply | None) -> None:
         with self._lock:

@@ -254,6 +254,9 @@ class Dispatcher:
         if station is not None and station.conductor.experiment is not None:
             answer("refused", None, "the station runs an experiment; it is changed when it is idle")
             return
+        if station is not None and station.by_hand.lease is not None:
+            answer("refused", None, f"{station.by_hand.lease.person} controls the station by hand")
+            return
         if args.retired:
             self._stations.remove(args.station)
             answer("done", {"version": args.version, "retired": True}, None)
@@ -338,8 +341,7 @@ class Dispatcher:
                 logs.set_levels(args.level)
             except logs.BadLogSetting as error:
                 raise Refusal(str(error)) from None
-        lines = list(logs.recent.lines)[-max(1, min(args.lines, logs.KEPT)) :]
-        answer("done", {"lines": lines, "levels": logs.levels()}, None)
+        answer("done", {"lines": logs.recent.last(args.lines), "levels": logs.levels()}, None)
 
     def _keep_periods(self, args: UnitReadings, answer: Answer) -> None:
         for each in args.periods:

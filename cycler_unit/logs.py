@@ -18,6 +18,8 @@ from collections.abc import Mapping
 
 # Lines that ``unit.log`` can return.
 KEPT = 2000
+# A traceback is cut at this many characters there, and an answer at this many bytes.
+LONGEST, ANSWER_MAX = 4000, 400_000
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -59,7 +61,18 @@ class Recent(logging.Handler):
         self.setFormatter(TextFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
+        self.lines.append(self.format(record)[:LONGEST])
+
+    def last(self, count: int) -> list[str]:
+        """Return the last lines, oldest first, as many as one answer may carry."""
+        found: list[str] = []
+        room = ANSWER_MAX
+        for line in reversed(list(self.lines)[-max(1, min(count, KEPT)) :]):
+            room -= len(line.encode())
+            if room < 0:
+                break
+            found.append(line)
+        return found[::-1]
 
 
 recent = Recent()

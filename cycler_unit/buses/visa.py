@@ -39,6 +39,8 @@ DRAIN_S = 0.02
 DRAIN_MAX_S = 0.5
 # Lines of one answer follow each other closer than this.
 FOLLOWS_S = 0.05
+# An instrument that streams never ends its answer by itself.
+LINES_MAX = 200
 # How often a serial line is looked at while a person's answer is awaited.
 LOOK_S = 0.01
 
@@ -241,7 +243,7 @@ class VisaLink:
                 return [self._receive(message)]
             lines: list[str] = []
             wait_s = timeout_s
-            while self._comes_within(wait_s):
+            while len(lines) < LINES_MAX and self._comes_within(wait_s):
                 lines.append(self._receive(message))
                 # An instrument that echoes says the same first; its answer takes as long as any.
                 wait_s = timeout_s if lines == [message] else FOLLOWS_S

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from cycler_unit.clock import ServerClock, iso
-from cycler_unit.commands import Answer, Commands
+from cycler_unit.commands import LARGE, LARGE_KEPT, Answer, Commands
 from cycler_unit.contract import Refusal
 from cycler_unit.spool import Spool
 from cycler_unit.spool_reader import SpoolReader
 from tests.stack.waiting import until
 from wire import codec
-from wire.messages import Command, Detect, ExperimentRef, ExperimentStop, Message, Reply
+from wire.messages import CanListen, Command, Detect, ExperimentRef, ExperimentStop, Message, Reply
 
 STOP = ExperimentStop(experiment="e1")
 SKIP = ExperimentRef(experiment="e1")
@@ -157,6 +157,47 @@ def test_a_refusal_by_the_station_is_the_answer(bench: Bench) -> None:
     bench.doer.refuse = "the station is busy"
     reply = bench.send()
     assert (reply.outcome, reply.reason) == ("refused", "the station is busy")
+
+
+class Talker(Doer):
+    """Answers with as many bytes as a test asks for."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def do(self, command: Command, args: Message, answer: Answer) -> None:
+        """Answer at length."""
+        self.did.append(command.id)
+        answer("done", {"text": "x" * self.size}, None)
+
+
+def test_an_answer_too_large_for_the_broker_is_said_to_be(bench: Bench) -> None:
+    bench.doer = Talker(2_000_000)
+    bench.commands = bench.make()
+    reply = bench.send()
+    assert reply.outcome == "failed"
+    assert "it was done, but its answer has 20" in (reply.reason or "")
+
+
+def test_large_answers_do_not_pile_up_and_are_still_not_done_twice(bench: Bench) -> None:
+    bench.doer = Talker(LARGE + 1)
+    bench.commands = bench.make()
+    for number in range(LARGE_KEPT + 5):
+        assert bench.send("can.listen", CanListen(link="can"), id=f"c{number}").outcome == "done"
+    kept = [each for each in bench.commands._seen.values() if each and each.result]
+    assert len(kept) == LARGE_KEPT
+    assert bench.send("can.listen", CanListen(link="can"), id="c0").reason.startswith("answered before")  # type: ignore[union-attr]
+    assert bench.doer.did.count("c0") == 1
+
+
+def test_what_pages_ask_all_the_time_is_not_put_on_the_disk(bench: Bench) -> None:
+    bench.send("can.listen", CanListen(link="can"), id="live")
+    bench.send(id="skip")
+    bench.spool.commit(5.0)
+    reader = SpoolReader(bench.spool.path)
+    assert set(reader.commands()) == {"skip"}
+    reader.close()
 
 
 def test_wrong_arguments_are_refused_with_what_is_wrong(bench: Bench) -> None:
