@@ -12,18 +12,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cycler_unit import contract
+from cycler_unit import contract, hand_limits
 from cycler_unit.contract import Refusal
 from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceLost, DriverError
-from cycler_unit.instruments import Instrument, Write
+from cycler_unit.hand_controls import HandControls
 from cycler_unit.mail import Ask, Reply
 from cycler_unit.readings import Taken
 from cycling import envelope, judge
-from cycling.contract import Envelope, EnvelopeError, Limit, Resolution
-from cycling.limits import find
+from cycling.contract import Envelope, EnvelopeError
 from cycling.reading import EndReason
-from wire.catalogue import KindControl
 from wire.messages import LEASE_S, DeviceLease, DeviceOff, DeviceSet, ExperimentStop
 
 if TYPE_CHECKING:
@@ -53,22 +51,13 @@ class Lease:
     target: Target | None = None
 
 
-@dataclass
-class Waiting:
-    """Controls that are being written, and whom to tell."""
-
-    writes: list[Write]
-    reply: Reply
-    instrument: Instrument
-
-
 class ByHand:
     """Manual control of one station; used by its thread only, ``lease`` is read by others."""
 
     def __init__(self, station: Station) -> None:
         self._station = station
         self.lease: Lease | None = None
-        self._waiting: list[Waiting] = []
+        self._controls = HandControls(station)
 
     @property
     def on(self) -> bool:
@@ -164,45 +153,21 @@ class ByHand:
             raise Refusal(f"type {', '.join(missing)}: device limits alone never suffice", 20)
         if not 0.0 < args.duration_s <= LONGEST_S:
             raise Refusal(f"duration_s must be above 0 and at most {LONGEST_S:g} s", 20)
-        limits = self._envelope({name: float(value) for name, value in named.items() if value is not None})
+        limits = hand_limits.typed(
+            {name: float(value) for name, value in named.items() if value is not None},
+            self._station.conductor.wake.limits(),
+            self._station.power.kind,
+        )
         words = f"something with {args.voltage_min_v:g} to {args.voltage_max_v:g} V"
         return limits, words, args.duration_s
-
-    def _envelope(self, typed: dict[str, float]) -> Envelope:
-        """Return typed limits as an envelope with its trips; raises :class:`Refusal` outside the devices'."""
-        if typed["voltage_max_v"] <= typed["voltage_min_v"]:
-            raise Refusal("voltage_max_v must be above voltage_min_v", 20)
-        if typed["current_min_a"] > 0.0 or typed["current_max_a"] < 0.0:
-            raise Refusal("current_min_a must be at most 0 A and current_max_a at least 0 A", 20)
-        devices = self._station.conductor.wake.limits()
-        margin = envelope.margins(1, devices)
-        power = self._station.power.kind
-        typed |= {f"power_{s}_w": v for s, v in (("min", power.power_min_w), ("max", power.power_max_w)) if v is not None}  # fmt: skip
-        limits = [
-            Limit(
-                quantity=quantity,
-                side="max" if side == "max" else "min",
-                operating=typed[name],
-                trip=round(typed[name] + (margin[quantity] if side == "max" else -margin[quantity]), 9),
-                source=f"typed {name}",
-            )
-            for quantity, unit in (("voltage_v", "v"), ("current_a", "a"), ("power_w", "w"))
-            for side in ("min", "max")
-            if (name := f"{quantity.rsplit('_', 1)[0]}_{side}_{unit}") in typed
-        ]
-        first = devices[0]
-        step = Resolution(voltage_v=first.voltage_resolution_v, current_a=first.current_resolution_a)
-        found = Envelope(limits=tuple(limits), resolution=step)
-        if wider := envelope.wider_than(found, devices):
-            raise Refusal(f"these limits are wider than the station's devices: {'; '.join(wider)}", 20)
-        return found
 
     def ask_set(self, args: DeviceSet, reply: Reply) -> None:
         """Set the power device or an auxiliary one by hand; raises :class:`Refusal`."""
         lease = self._leased(args.lease)
         lease.until_s = time.monotonic() + LEASE_S
         if args.device in self._station.parts.instruments:
-            self._write(lease, args, reply)
+            self._controls.set(args, reply)
+            self._say(f"{lease.person} sets {_words(args.values)}", lease.person)
             return
         if args.device not in {place.device.device for place in self._station.parts.places}:
             raise Refusal("the station does not have that device")
@@ -221,41 +186,6 @@ class ByHand:
             return
         reply("done", {"output_on": self._station.power.output_on, "set": self._station.power.last}, None)
 
-    def _write(self, lease: Lease, args: DeviceSet, reply: Reply) -> None:
-        """Set controls of an auxiliary device; answered when the device holds them."""
-        station, instrument = self._station, self._station.parts.instruments[args.device]
-        controls = {each.name: each for each in instrument.kind.controls}
-        wanted: dict[str, float] = {}
-        for name, value in args.values.items():
-            control = controls.get(name)
-            if control is None:
-                raise Refusal(f"unknown setting {name}; allowed are {', '.join(controls) or 'none'}")
-            if isinstance(value, str) or not _inside(control, value):
-                raise Refusal(f"{control.label} cannot be {value}; allowed are {_range(control)}", 20)
-            wanted[name] = float(value)
-        isolator = station.parts.isolator
-        if isolator is not None and isolator.instrument is instrument and isolator.control in wanted:
-            try:
-                (station.outputs.connect if wanted.pop(isolator.control) else station.outputs.isolate)()
-            except DriverError as error:
-                raise Refusal(str(error), 17) from None
-        self._say(f"{lease.person} sets {_words(args.values)}", lease.person)
-        station.outputs.let_go()
-        order = sorted(wanted, key=lambda name: controls[name].order)
-        self._waiting.append(
-            Waiting([instrument.write(name, wanted[name]) for name in order], reply, instrument)
-        )
-
-    def _answer(self) -> None:
-        for each in [each for each in self._waiting if all(write.done.is_set() for write in each.writes)]:
-            self._waiting.remove(each)
-            errors = [write.error for write in each.writes if write.error]
-            each.reply(
-                "failed" if errors else "done",
-                {"held": dict(each.instrument.held)},
-                "; ".join(errors) or None,
-            )
-
     def _leased(self, lease: str) -> Lease:
         if self.lease is None or self.lease.id != lease:
             raise Refusal("this lease does not hold the station (any more); take it again", 20)
@@ -270,7 +200,7 @@ class ByHand:
             raise Refusal(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
         if mode == "off":
             return None
-        bounds = Bounds(lease.limits)
+        bounds = hand_limits.Bounds(lease.limits)
         try:
             return bounds.target(str(mode), {k: float(v) for k, v in values.items() if k != "mode"})
         except ValueError as error:
@@ -344,7 +274,7 @@ class ByHand:
 
     def take(self, taken: Taken) -> None:
         """Judge a reading and the lease's time; off first, then everything else."""
-        self._answer()
+        self._controls.answer()
         lease = self.lease
         if lease is None:
             return
@@ -389,77 +319,6 @@ class ByHand:
         self._station.event(
             "note", text, {"manual": True, "person": person, "battery": self._station.watch.id}
         )
-
-
-class Bounds:
-    """What an envelope lets a person set."""
-
-    def __init__(self, limits: Envelope) -> None:
-        def operating(quantity: str, side: str) -> float | None:
-            limit = find(limits, quantity, "max" if side == "max" else "min")
-            return None if limit is None else limit.operating
-
-        self.v_min, self.v_max = operating("voltage_v", "min"), operating("voltage_v", "max")
-        self.i_min, self.i_max = operating("current_a", "min") or 0.0, operating("current_a", "max") or 0.0
-        self.p_min, self.p_max = operating("power_w", "min"), operating("power_w", "max")
-
-    def target(self, mode: str, values: dict[str, float]) -> Target:
-        """Return the target; raises ``ValueError`` naming the setting and what is allowed."""
-        charge_a, discharge_a = max(self.i_max, 0.0), max(-self.i_min, 0.0)
-        if mode == "cc":
-            current_a = self._value(values, "current_a", "A", self.i_min, self.i_max)
-            return self._made(mode, current_a, current_a=current_a, charge=max(current_a, 0.0), discharge=max(-current_a, 0.0))  # fmt: skip
-        if mode == "cp":
-            power_w = self._value(values, "power_w", "W", self.p_min, self.p_max)
-            return self._made(mode, power_w, power_w=power_w, charge=charge_a if power_w > 0 else 0.0, discharge=discharge_a if power_w < 0 else 0.0)  # fmt: skip
-        voltage_v = self._value(values, "voltage_v", "V", self.v_min, self.v_max)
-        if "current_a" in values:
-            most_a = abs(self._value(values, "current_a", "A", self.i_min, self.i_max))
-            charge_a, discharge_a = min(charge_a, most_a), min(discharge_a, most_a)
-        return self._made(mode, 0.0, voltage_v=voltage_v, charge=charge_a, discharge=discharge_a)
-
-    @staticmethod
-    def _value(
-        values: dict[str, float], name: str, unit: str, low: float | None, high: float | None
-    ) -> float:
-        if name not in values:
-            raise ValueError(f"{name} is missing")
-        value = values[name]
-        if not (low is None or value >= low) or not (high is None or value <= high):
-            raise ValueError(f"{name} {value:g} {unit} lies outside {low} to {high} {unit}")
-        return value
-
-    def _made(
-        self,
-        mode: str,
-        sign: float,
-        *,
-        charge: float,
-        discharge: float,
-        current_a: float | None = None,
-        voltage_v: float | None = None,
-        power_w: float | None = None,
-    ) -> Target:
-        return Target(
-            mode=mode,  # type: ignore[arg-type]
-            direction="charge" if sign > 0 else "discharge" if sign < 0 else "both",
-            current_a=current_a,
-            voltage_v=voltage_v,
-            power_w=power_w,
-            voltage_max_v=self.v_max,
-            voltage_min_v=self.v_min,
-            charge_current_max_a=charge,
-            discharge_current_max_a=discharge,
-        )
-
-
-def _inside(control: KindControl, value: float) -> bool:
-    low, high = (0.0, 1.0) if control.switch else (control.minimum, control.maximum)
-    return (low is None or value >= low) and (high is None or value <= high)
-
-
-def _range(control: KindControl) -> str:
-    return "0 and 1" if control.switch else f"{control.minimum} to {control.maximum} {control.unit}".strip()
 
 
 def _words(values: dict[str, float | str]) -> str:

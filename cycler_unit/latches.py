@@ -1,4 +1,4 @@
-"""Alarms and latches of a station: latched on its disk first, then told (safety.md rules 5, 7 and 19)."""
+"""What a station tells: alarms, latched on its disk first (safety.md rules 5, 7, 19), events, heartbeats."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cycler_unit.clock import iso
 from cycler_unit.spool import Entry
 from cycler_unit.stations import Latch
+from wire.messages import StationBeat, StationReading
 
 if TYPE_CHECKING:
     from cycler_unit.station import Station
@@ -52,6 +53,31 @@ def save(station: Station) -> None:
     except OSError as error:
         # The latch in memory holds; a restart finds the test unfinished and holds it too.
         logger.error("event=station_not_saved station=%s reason='%s'", station.id, error)
+
+
+def beat(station: Station) -> StationBeat:
+    """Return a station's part of a heartbeat; called from another thread."""
+    taken, run = station.taken, station.conductor.run
+    reading = StationReading(
+        voltage_v=taken.voltage_v, current_a=taken.current_a, temperature_c=taken.temperature_c
+    ) if taken else None  # fmt: skip
+    held = station.kept.latches
+    waits = held[0].text if held else station.zone_open or station.conductor.detail
+    return StationBeat(
+        station=station.id,
+        version=station.kept.configure.version,
+        state=station.state,
+        experiment=station.conductor.experiment,
+        step=(run.interpreter.step or None) if run else None,
+        reading=reading,
+        age_of_last_reading_s=round(time.monotonic() - taken.taken_s, 3) if taken else None,
+        alarm=held[0].alarm if held else None,
+        remaining_s=run.remaining_s if run else None,
+        detail=station.unsafe or waits,
+        battery=station.watch.id,
+        lease=station.by_hand.shown,
+        outputs=station.outputs.shown,
+    )
 
 
 def event(

@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from typing import Any, Literal
 
-from cycler_unit import latches, zones
+from cycler_unit import latches, loaded, zones
 from cycler_unit.auxiliaries import Auxiliaries
 from cycler_unit.black_box import BlackBox
 from cycler_unit.by_hand import ByHand
@@ -32,7 +32,7 @@ from cycler_unit.spool import Entry, StoredRun
 from cycler_unit.stations import Kept
 from cycler_unit.watch import Watch
 from wire.catalogue import Kind
-from wire.messages import StationBeat, StationDevice, StationReading
+from wire.messages import StationBeat, StationDevice
 
 logger = logging.getLogger("cycler_unit.station")
 
@@ -74,7 +74,7 @@ class Station(threading.Thread):
         self.by_hand = ByHand(self)
         self.watch = Watch(leak_a=configure.leak_a, i_off_a=self.power.off_rule.i_off_a)
         self.black_box = BlackBox(self.id, self.composer.extended_names, self.period_s)
-        self._watch_again()
+        loaded.watch_again(self)
         self.parts.hold()
         self.conductor = Conductor(self)
         self.conductor.pending = pending
@@ -226,7 +226,7 @@ class Station(threading.Thread):
             case "manual_off":
                 self.by_hand.ask_off(ask.args, ask.reply)
             case "battery":
-                self._load(ask)
+                loaded.load(self, ask)
             case "zone":
                 self._zone_trip(ask.args)
             case "stop_all":
@@ -244,7 +244,7 @@ class Station(threading.Thread):
             self._round()
             # After acting: what follows may take its time.
             self.outputs.look()
-            self._look_after(self.taken if self.taken is not before else None)
+            loaded.look(self, self.taken if self.taken is not before else None)
         except DeviceLost as error:
             self.lose(str(error))
         except DriverError as error:
@@ -321,7 +321,7 @@ class Station(threading.Thread):
         self.outputs.ended("error")
         return True
 
-    # --- zone and battery ---------------------------------------------------------------------------
+    # --- zone, and what forbids a start -------------------------------------------------------------
 
     def _zone_told(self, why: str | None) -> None:
         """Hear of the zone; called from its watch's thread."""
@@ -332,41 +332,6 @@ class Station(threading.Thread):
     def _zone_trip(self, why: str) -> None:
         if self.zone_open is not None or self.busy:
             self.trip("interlock", why)
-
-    def _load(self, ask: Ask) -> None:
-        self.watch.load(ask.args)
-        self.kept.battery = ask.args if ask.args.battery is not None else None
-        self.save()
-        self.hub.changed()
-        ask.reply("done", {"battery": self.watch.id}, None)
-
-    def _watch_again(self) -> None:
-        """Watch the battery that was loaded before the restart."""
-        if self.kept.battery is None:
-            return
-        try:
-            self.watch.load(self.kept.battery)
-        except Refusal as refusal:
-            # The manager sees that the unit watches none, and sends it again.
-            logger.error("event=battery_unreadable station=%s reason='%s'", self.id, refusal.text)
-
-    def _look_after(self, taken: Taken | None) -> None:
-        isolator = self.parts.isolator
-        found = self.watch.look(
-            taken,
-            output_on=self.power.output_on,
-            now_s=time.monotonic(),
-            isolated=taken is not None and taken.isolated,
-        )
-        if found is None:
-            return
-        grade: AlarmClass = "trip" if found.code == "draining" else "error"
-        self.alarm(found.code, found.text, grade, self.conductor.experiment, battery=self.watch.id)
-        if found.code == "draining" and isolator is not None and not self.power.output_on:
-            try:
-                self.outputs.isolate()
-            except DriverError as error:
-                logger.error("event=not_isolated station=%s reason='%s'", self.id, error)
 
     def refuse_start(self, battery: str) -> None:
         """Raise :class:`Refusal` for what forbids an experiment on this station and is none of its own."""
@@ -448,26 +413,7 @@ class Station(threading.Thread):
 
     def beat(self) -> StationBeat:
         """Return this station's part of a heartbeat; called from another thread."""
-        taken, run = self.taken, self.conductor.run
-        reading = StationReading(
-            voltage_v=taken.voltage_v, current_a=taken.current_a, temperature_c=taken.temperature_c
-        ) if taken else None  # fmt: skip
-        held = self.kept.latches
-        return StationBeat(
-            station=self.id,
-            version=self.kept.configure.version,
-            state=self.state,
-            experiment=self.conductor.experiment,
-            step=(run.interpreter.step or None) if run else None,
-            reading=reading,
-            age_of_last_reading_s=round(time.monotonic() - taken.taken_s, 3) if taken else None,
-            alarm=held[0].alarm if held else None,
-            remaining_s=run.remaining_s if run else None,
-            detail=self.unsafe or (held[0].text if held else self.zone_open or self.conductor.detail),
-            battery=self.watch.id,
-            lease=self.by_hand.shown,
-            outputs=self.outputs.shown,
-        )
+        return latches.beat(self)
 
 
 __all__ = ["Ask", "BadStation", "Station"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from cycler_unit import zones
+from cycler_unit import watch, zones
 from cycler_unit.zones import BadZone, Watch
 from tests.cycler_unit.lab import Lab, cc, key_of, loaded, rest
 from tests.stack.simulated import MODEL, Simulators
 from tests.stack.waiting import until
 from wire.messages import (
+    DeviceLease,
+    DeviceSet,
     ExperimentStop,
     Interlock,
     StationAcknowledge,
@@ -36,6 +40,7 @@ def bench_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulators]:
         circuits=[
             {"name": "cell", "cell": {"capacity_ah": 2.5, "soc": 0.5}},
             {"name": "isolated", "cell": {"capacity_ah": 2.5, "soc": 0.5}},
+            {"name": "guarded", "cell": {"capacity_ah": 2.5, "soc": 0.5}},
             {"name": "other", "cell": {"capacity_ah": 2.5, "soc": 0.5}},
         ],
         devices=[
@@ -43,6 +48,8 @@ def bench_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulators]:
             {"name": "psb2", "model": MODEL, "circuit": "other", "port": 0},
             {"name": "psb3", "model": MODEL, "circuit": "isolated", "port": 0},
             {"name": "switch", "model": COUPLER, "circuit": "isolated", "isolators": ["isolator"]},
+            {"name": "psb4", "model": MODEL, "circuit": "guarded", "port": 0},
+            {"name": "dog", "model": COUPLER, "circuit": "guarded", "isolators": ["dead_man"]},
             {"name": "zone", "model": COUPLER},
             {"name": "relays", "model": BOARD},
             {"name": "chamber", "model": CHAMBER, "circuit": "cell"},
@@ -62,13 +69,13 @@ def made(tmp_path: Path, bench_of: Simulators) -> Iterator[Any]:
         labs.append(lab)
         return lab.idle()  # type: ignore[return-value]
 
-    for each in ("psb", "psb2", "psb3", "switch", "zone", "relays", "chamber"):
+    for each in ("psb", "psb2", "psb3", "psb4", "dog", "switch", "zone", "relays", "chamber"):
         bench_of.ask(device=each, clear=True)
     yield make
     for lab in reversed(labs):
         lab.clear()
         lab.stop()
-    for each in ("psb", "psb2", "psb3", "switch", "zone", "relays", "chamber"):
+    for each in ("psb", "psb2", "psb3", "psb4", "dog", "switch", "zone", "relays", "chamber"):
         bench_of.ask(device=each, clear=True)
 
 
@@ -350,3 +357,60 @@ def test_a_slow_board_never_delays_the_control_loop(made: Any) -> None:
     assert lab.live.overruns - overruns < 10
     assert lab.live.state == "running"
     until(lambda: lab.live.measured[key_of("relays")] is None, 15, "its values are missing")
+
+
+def test_a_relay_of_a_station_is_switched_by_hand_under_its_lease(made: Any) -> None:
+    lab = with_relays(made)
+    lease = DeviceLease(
+        lease="l1", person="ada", station=lab.live.id, voltage_min_v=2.8, voltage_max_v=4.3, current_min_a=-1.0,
+        current_max_a=1.0, duration_s=600.0,
+    )  # fmt: skip
+    refused = lab.ask("manual_set", DeviceSet(lease="l1", device=key_of("relays"), values={"relay_2": 1.0}))
+    assert refused.outcome == "refused"
+    assert not any(relays(lab))
+    assert lab.ask("lease", lease).outcome == "done"
+    answered = lab.ask("manual_set", DeviceSet(lease="l1", device=key_of("relays"), values={"relay_0": 1.0}))
+    assert answered.outcome == "done", answered.reason
+    assert answered.result["held"]["relay_0"] == 1.0
+    assert relays(lab)[0] == 1
+    wrong = lab.ask("manual_set", DeviceSet(lease="l1", device=key_of("relays"), values={"relay_0": 7.0}))
+    assert "Relay 0 cannot be 7.0" in (wrong.reason or "")
+    lab.ask("lease", msgspec.structs.replace(lease, release=True))
+    until(lambda: relays(lab)[0] == 0, 10, "a lease that is given back leaves outputs safe")
+
+
+def test_a_draining_battery_has_its_isolator_opened(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "FIRST_S", 0.1)
+    lab = made(ISOLATED)
+    limits = lab.limits({"name": "x", "steps": [cc(1.0)]})
+    assert lab.ask("battery", loaded(lab.live.id, limits, last_rest_voltage_v=3.70)).outcome == "done"
+    start = lab.message(rest(0.5))
+    start = msgspec.structs.replace(start, battery=lab.live.watch.battery.battery)
+    assert lab.ask("start", start, 60).outcome == "done"
+    lab.ended(20)
+    assert coupler(lab.simulators, "switch")["outputs"]["isolator"]
+    lab.break_("psb3", "drift", offset_v=-1.5)
+    until(lambda: not coupler(lab.simulators, "switch")["outputs"]["isolator"], 15, "the isolator is open")
+    assert lab.events("alarm")[0]["detail"]["code"] == "draining"
+
+
+def test_the_dead_man_output_opens_when_the_control_loop_does_not_refresh_it(made: Any) -> None:
+    dead_man = StationOutput(name="guard", device=key_of("dog"), control="dead_man", safe=0.0)
+    lab = made({"psb4": "power", "dog": "auxiliary"}, outputs=[dead_man], dead_man="guard")
+    start = lab.message(cc(1.0))
+    start = msgspec.structs.replace(
+        start, battery=msgspec.structs.replace(start.battery, last_rest_voltage_v=3.70)
+    )
+    answered = lab.ask("start", start, 60)
+    assert answered.outcome == "done", answered.reason
+    until(lambda: lab.of("psb4")["current_a"] > 0.9, 10)
+    began_s = time.monotonic()
+    until(lambda: time.monotonic() - began_s > 7.0, 15, "longer than its watchdog waits")
+    assert lab.of("psb4")["current_a"] > 0.9, "the loop refreshes it"
+    stopped = threading.Event()
+    lab.live.outputs.refresh_dead_man = lambda: stopped.wait(0.0) and None  # type: ignore[method-assign]
+    until(lambda: not coupler(lab.simulators, "dog")["outputs"]["dead_man"], 15, "it opens by itself")
+    until(lambda: abs(lab.of("psb4")["current_a"]) < 1e-6, 10)
+    detail = lab.ended(20)
+    assert detail["status"] == "error"
+    assert not lab.of("psb4")["output"]
