@@ -17,10 +17,12 @@ from web_server.cells.models import Battery
 from web_server.commands import services as commands
 from web_server.commands.models import Command
 from web_server.experiments import services
-from web_server.experiments.models import Experiment
+from web_server.experiments.models import Alarm, Experiment
 from web_server.lab import catalogue
 from web_server.lab.models import Station
 from web_server.lib.errors import Refused
+from web_server.notices import services as notices
+from web_server.notices.models import Delivery
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -121,3 +123,20 @@ def test_an_experiment_ends_once(lab: Station) -> None:
         experiment.events.filter(kind="status", detail__status__in=["stopped", "error", "finished"]).count()
         == 1
     )
+
+
+def test_two_managers_tell_of_an_alarm_once(lab: Station) -> None:
+    notices.add(None, name="night shift", address="https://hooks.example.org/x")
+    Alarm.objects.create(station=lab, unit=lab.unit, code="limit", text="too high")
+    _together(notices.plan, notices.plan, notices.plan)
+    assert Delivery.objects.count() == 1
+    taken = _together(*[lambda name=name: notices.take(name, 5) for name in ("a", "b", "c")])
+    assert sum(len(rows) for rows in taken) == 1
+
+
+def test_one_holder_gets_one_of_two_scanned_cells(lab: Station) -> None:
+    free = factories.make_station(lab.unit, "S2")
+    pair = [factories.make_battery("B2"), factories.make_battery("B3")]
+    came = _together(*[lambda battery=battery: cells.load(None, battery, free) for battery in pair])
+    assert sum(isinstance(each, Refused) for each in came) == 1
+    assert Battery.objects.filter(station=free).count() == 1
