@@ -259,6 +259,9 @@ def test_the_address_is_shown_nowhere_again(administrator: Person, client: Any) 
     shown = page.content.decode()
     shown += client.get(f"/api/v1/notice-targets/{target.uuid}/").content.decode()
     shown += client.get("/system/").content.decode() + client.get("/admin/").content.decode()
+    page = client.get(f"/admin/notices/target/{target.pk}/change/")
+    assert page.status_code == 200
+    shown += page.content.decode()
     assert "open-sesame" not in shown
     assert "open-sesame" not in str(list(AuditEntry.objects.values_list("detail", flat=True)))
 

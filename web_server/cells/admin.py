@@ -7,7 +7,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from web_server.cells import services
-from web_server.cells.models import Battery, LeadAcid, Lithium, RedoxStack
+from web_server.cells.models import Battery, Inspection, LeadAcid, Lithium, RedoxStack
 from web_server.lib.admin import ShownAdmin, acted
 
 
@@ -89,3 +89,13 @@ class RedoxStackAdmin(_PartAdmin):
 
     list_display = ("battery", "electrode_size_cm2", "membrane_type", "electrolyte_type")
     list_filter = ("membrane_type", "electrolyte_type")
+
+
+@admin.register(Inspection)
+class InspectionAdmin(ShownAdmin):
+    """Who looked at a battery, when, and what was seen."""
+
+    list_display = ("at", "battery", "by_name", "note")
+    list_filter = ("by_name",)
+    search_fields = ("battery__name", "by_name", "note", "reason")
+    list_select_related = ("battery",)

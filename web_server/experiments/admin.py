@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from web_server.experiments import services
-from web_server.experiments.models import Alarm, Event, Experiment, StepRow
+from web_server.experiments.models import Alarm, BlackBox, Event, Experiment, StepRow
 from web_server.lab import services as lab
 from web_server.lib.admin import ShownAdmin, acted
 
@@ -104,3 +104,13 @@ class AlarmAdmin(ShownAdmin):
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> None:
         """Ask the units to release these latches."""
         acted(self, request, queryset, lab.acknowledge)
+
+
+@admin.register(BlackBox)
+class BlackBoxAdmin(ShownAdmin):
+    """Parts of what units kept before an alarm; put together on the alarm's page."""
+
+    list_display = ("at", "alarm", "part", "parts", "station", "unit")
+    list_filter = ("station",)
+    search_fields = ("alarm", "text")
+    list_select_related = ("station", "unit")
