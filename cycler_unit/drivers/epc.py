@@ -51,7 +51,6 @@ from cycler_unit.drivers.epc_frames import (
     LS_VOLT,
     MODE,
     OFF,
-    PERIODIC,
     STATUS,
     TEMP,
     TEMP_LIM,
@@ -59,7 +58,9 @@ from cycler_unit.drivers.epc_frames import (
     Info,
     SetPoint,
 )
-from cycler_unit.drivers.epc_phases import charges, down, first, phases, up
+from cycler_unit.drivers.epc_heartbeat import Heartbeat
+from cycler_unit.drivers.epc_limits import CURRENT_ROOM_MA, MARK, EpcLimits
+from cycler_unit.drivers.epc_phases import charges, first, phases
 from cycler_unit.drivers.epc_port import EpcPort
 from cycler_unit.drivers.errors import DeviceFault, DeviceRefused, DriverError
 
@@ -67,11 +68,7 @@ logger = logging.getLogger("cycler_unit.epc")
 
 # Below, the ids of cell monitors; above, an INFO frame cannot name the node (device sheet 1.1).
 NODES = range(0x13, 0x40)
-# The firmware counts its heartbeat every 5 ms though 10 were meant: what was meant trips after twice this.
-COUNT_S = 0.005
 HEARTBEAT_S = 2.0
-# Renewed this often within its period.
-RENEWALS = 8.0
 # MODE is asked with readings, this often: an end can come and go without any notification.
 MODE_S = 0.05
 # The device measures temperatures once a second; they are missing when they are older than this.
@@ -84,11 +81,8 @@ MOVED_MV, AGAIN_S = 3, 1.0
 # Ends that follow each other within one reading: every command of a target and one repetition.
 MOST_ENDS = 5
 NAMES = ("hs_voltage_v", "body_c", "anode_c", "ambient_c")
-# The mark that a start removes, in 0.1 °C, low and high.
-MARK = (-160, 659)
 # Narrow voltage limits would keep the device in ERROR without its cell: wide again when off for so long.
 WIDEN_S = 2.0
-CURRENT_ROOM_MA = 40
 # Its converters flicker (device sheet 1.3, the real log): so many frames without one bit changed are frozen.
 FROZEN_READINGS = 50
 
@@ -101,25 +95,19 @@ class Epc(PowerDevice):
     def __init__(self, link: dict[str, Any], *, name: str = "") -> None:
         super().__init__(link, name=name)
         self.node = node_of(link)
-        self.byte_order = str(link.get("limit_byte_order", "big"))
-        self.heartbeat_s = float(link.get("heartbeat_s", HEARTBEAT_S))
-        if self.byte_order not in ("big", "little"):
-            raise DeviceRefused(f"limit_byte_order is big or little, not {self.byte_order!r}")
-        if not 0.2 <= self.heartbeat_s <= 5.0:
-            raise DeviceRefused(f"heartbeat_s is 0.2 to 5 s, not {self.heartbeat_s:g}")
         self.port = EpcPort(link, self.node, self._heard)
+        self.limits = EpcLimits(self.port, str(link.get("limit_byte_order", "big")))
+        self.heartbeat = Heartbeat(self.port, float(link.get("heartbeat_s", HEARTBEAT_S)))
         self._lock = threading.RLock()
         self._info: Info | None = None
-        self._limits: dict[int, tuple[int, int]] = {}
-        self._protected: dict[int, tuple[int, int]] = {}
         self._mode = OFF
-        self._suspect = self._armed = self._on = False
+        self._suspect = self._on = False
         self._error: str | None = None
         """The error state that was seen while the output was on, in words."""
         self._steps: list[SetPoint] = []
         self._place = 0
         self._near = self._repeated = self._ended = False
-        self._renewed_s = self._off_s = self._again_s = self._widened_s = self._asked_mode_s = 0.0
+        self._off_s = self._again_s = self._widened_s = self._asked_mode_s = 0.0
         self._expecting = 0
         self._cell: tuple[float, int, int] | None = None
         self._same: tuple[int, bytes] = (0, b"")
@@ -172,13 +160,13 @@ class Epc(PowerDevice):
             return self._info.identity
 
     def _forget(self) -> None:
-        self._limits, self._protected, self._steps = {}, {}, []
-        self._armed, self._on, self._suspect, self._cell = True, False, False, None
+        self.limits.forget()
+        self.heartbeat.armed = True
+        self._steps, self._on, self._suspect, self._cell = [], False, False, None
 
     def _set_up(self) -> None:
-        self._disarm()
-        for message, payload in self.port.ask(*frames.BOOT).items():
-            self._limits[message] = frames.limits(message, payload)
+        self.heartbeat.disarm()
+        self.limits.ask()
         with self._expected():
             self.port.ask(ELEC, TEMP, MODE, STATUS)
         self._mark()
@@ -188,15 +176,14 @@ class Epc(PowerDevice):
         """Set the mark; a device in an error of its limits takes it later."""
         with contextlib.suppress(DeviceRefused):
             if self._flags() is None:
-                self._write_limits(TEMP_LIM, MARK)
+                self.limits.write(TEMP_LIM, MARK)
 
     def close(self) -> None:
         """Give wide limits back when the output is off, and disconnect; safe twice; never raises."""
         with self._lock, contextlib.suppress(DriverError):
-            if not self._on and self._limits.get(LS_VOLT, frames.HARD[LS_VOLT]) != frames.HARD[LS_VOLT]:
-                wide = frames.encode_limits(LS_VOLT, *frames.HARD[LS_VOLT], self.byte_order)
-                self.port.send(LS_VOLT, wide)
-        self._limits = {}
+            if not self._on and self.limits.narrow:
+                self.limits.let_go()
+        self.limits.forget()
         self.port.close()
 
     # --- output -----------------------------------------------------------------------------------
@@ -206,7 +193,7 @@ class Epc(PowerDevice):
         with self._lock:
             self._off()
             with contextlib.suppress(DeviceRefused):
-                self._disarm()
+                self.heartbeat.disarm()
 
     def _off(self) -> None:
         self._on, self._steps, self._error = False, [], None
@@ -233,30 +220,6 @@ class Epc(PowerDevice):
         with self._lock, self._expected():
             return bool(frames.set_point(self.port.ask(MODE)[MODE]).on)
 
-    # --- heartbeat --------------------------------------------------------------------------------
-
-    def _arm(self) -> None:
-        """Reset the counter, then enable it: it runs from boot and would trip at once."""
-        count = max(10, round(self.heartbeat_s / COUNT_S))
-        wanted = frames.periodic(heartbeat=count)
-        self._beat()
-        self.port.command(PERIODIC, wanted, lambda echo: echo == wanted, "the heartbeat")
-        self._armed = True
-
-    def _disarm(self) -> None:
-        if self._armed:
-            wanted = frames.periodic()
-            self.port.command(PERIODIC, wanted, lambda echo: echo == wanted, "periodic frames off")
-            self._armed = False
-
-    def _beat(self) -> None:
-        self.port.send(frames.REQUEST, frames.HEARTBEAT)
-        self._renewed_s = time.monotonic()
-
-    def _renew(self) -> None:
-        if self._armed and time.monotonic() - self._renewed_s >= self.heartbeat_s / RENEWALS:
-            self._beat()
-
     # --- readings ---------------------------------------------------------------------------------
 
     def read(self) -> Measured:
@@ -266,7 +229,7 @@ class Epc(PowerDevice):
         last. Raises ``DeviceFault`` for an error state while on, and once for a reboot.
         """
         with self._lock:
-            self._renew()
+            self.heartbeat.renew()
             measured = self._measure()
             self._look_for_reboot()
             for _ in range(MOST_ENDS):
@@ -390,19 +353,18 @@ class Epc(PowerDevice):
     # --- reboots ----------------------------------------------------------------------------------
 
     def _look_for_reboot(self) -> None:
-        if self._suspect and self._limits.get(TEMP_LIM) == MARK:
+        if self._suspect and self.limits.marked:
             self._suspect = False
             self._refuse_reboot()
 
     def _refuse_reboot(self) -> None:
         """Raise ``DeviceFault`` when the mark is gone; the device is set up anew first."""
         held = frames.limits(TEMP_LIM, self.port.ask(TEMP_LIM)[TEMP_LIM])
-        if held == self._limits.get(TEMP_LIM):
+        if held == self.limits.held.get(TEMP_LIM):
             return
         was_on, self._on, self._steps = self._on, False, []
-        self._off_s, self._armed, protected = time.monotonic(), True, self._protected
+        self._off_s, self.heartbeat.armed = time.monotonic(), True
         self._set_up()
-        self._protected = protected
         doing = "while its output was on" if was_on else "with its output off"
         raise DeviceFault(f"{self.label} rebooted {doing}: its limits are those of a fresh start")
 
@@ -422,7 +384,7 @@ class Epc(PowerDevice):
             steps = phases(target, cell_mv / 1000.0)
             if not self._on:
                 self._prepare()
-            self._renew()
+            self.heartbeat.renew()
             self._steps, self._place, self._on = steps, self._begin(steps, cell_mv), True
             self._near = self._repeated = self._ended = False
             self._again_s = time.monotonic()
@@ -449,12 +411,8 @@ class Epc(PowerDevice):
         flags = self._flags()
         if flags is not None or self._mode.mode == ERROR:
             raise DeviceFault(f"{self.label} reports: {flags or 'ERROR without a flag'}")
-        if self._limits.get(TEMP_LIM) != MARK:
-            self._write_limits(TEMP_LIM, MARK)
-        for message, (low, high) in self._protected.items():
-            if self._limits.get(message) != (low, high):
-                self._write_limits(message, (low, high))
-        self._arm()
+        self.limits.restore()
+        self.heartbeat.arm()
 
     # --- the device's own state -------------------------------------------------------------------
 
@@ -480,15 +438,11 @@ class Epc(PowerDevice):
             with self._expected():
                 answers = self.port.ask(MODE, TEMP_LIM, LS_VOLT, LS_CURR, LS_PWR)
             wanted = self._steps[self._place] if self._on else OFF
-            held = frames.set_point(answers[MODE])
+            held = frames.set_point(answers.pop(MODE))
             if held not in (wanted, OFF):
                 return f"{self.label} holds {held.words} instead of {wanted.words}"
-            for message in (TEMP_LIM, LS_VOLT, LS_CURR, LS_PWR):
-                found = frames.limits(message, answers[message])
-                if found != self._limits[message]:
-                    name = frames.LIMIT_SIGNALS[message]
-                    return f"{self.label} holds {name} limits {found}, not {self._limits[message]}: a reboot?"
-            return None
+            differing = self.limits.differing(answers)
+            return None if differing is None else f"{self.label} {differing}"
 
     # --- protections ------------------------------------------------------------------------------
 
@@ -498,49 +452,19 @@ class Epc(PowerDevice):
         None is the device's own hard limit, which nothing goes beyond. Current limits leave room for what
         the converter shows at 0 A. Raises ``DeviceRefused``: an error flag refuses limits too.
         """
-        wide, wanted = frames.HARD, protections
-        charge, discharge = wanted.charge_current_max_a, wanted.discharge_current_max_a
-        limits = {
-            LS_VOLT: _within(wide[LS_VOLT], _down(wanted.voltage_min_v), _up(wanted.voltage_max_v)),
-            LS_CURR: _within(wide[LS_CURR], _opposite(_current(discharge)), _current(charge)),
-            LS_PWR: _within(
-                wide[LS_PWR], _opposite(_up(wanted.power_max_w, 10)), _up(wanted.power_max_w, 10)
-            ),
-        }
         with self._lock:
-            for message, (low, high) in limits.items():
-                self._write_limits(message, (low, high))
-            self._protected = limits
-        (v_min, v_max), (i_min, i_max) = limits[LS_VOLT], limits[LS_CURR]
-        return Protections(
-            voltage_max_v=v_max / 1000.0,
-            voltage_min_v=v_min / 1000.0,
-            charge_current_max_a=i_max / 1000.0,
-            discharge_current_max_a=-i_min / 1000.0,
-            power_max_w=limits[LS_PWR][1] / 10.0,
-        )
-
-    def _write_limits(self, message: int, wanted: tuple[int, int]) -> None:
-        payload = frames.encode_limits(message, *wanted, self.byte_order)
-        self.port.command(
-            message,
-            payload,
-            lambda echo: frames.limits(message, echo) == wanted,
-            f"{frames.LIMIT_SIGNALS[message]} limits {wanted[0]} to {wanted[1]}",
-        )
-        self._limits[message] = wanted
+            return self.limits.protect(protections)
 
     def _widen(self) -> None:
         """Give the device its whole voltage range back while it is off: another cell may be put in."""
         now_s = time.monotonic()
-        narrow = self._limits.get(LS_VOLT, frames.HARD[LS_VOLT]) != frames.HARD[LS_VOLT]
-        if self._on or not narrow or now_s - max(self._off_s, self._widened_s) < WIDEN_S:
+        if self._on or not self.limits.narrow or now_s - max(self._off_s, self._widened_s) < WIDEN_S:
             return
         self._widened_s = now_s
         # Refused while an error flag is up: then it is tried again.
         with contextlib.suppress(DeviceRefused):
             if self._flags() is None:
-                self._write_limits(LS_VOLT, frames.HARD[LS_VOLT])
+                self.limits.widen()
 
 
 def node_of(link: dict[str, Any]) -> int:
@@ -552,26 +476,3 @@ def node_of(link: dict[str, Any]) -> int:
     if node not in NODES:
         raise DeviceRefused(f"an EPC's node is 0x13 to 0x3F, not 0x{node:02X}")
     return node
-
-
-def _up(value: float | None, per_unit: int = 1000) -> int | None:
-    return None if value is None else up(value, per_unit)
-
-
-def _down(value: float | None) -> int | None:
-    return None if value is None else down(value, 1000)
-
-
-def _current(value: float | None) -> int | None:
-    return None if value is None else max(up(value, 1000), CURRENT_ROOM_MA)
-
-
-def _opposite(value: int | None) -> int | None:
-    return None if value is None else -value
-
-
-def _within(hard: tuple[int, int], low: int | None, high: int | None) -> tuple[int, int]:
-    return (
-        hard[0] if low is None else max(low, hard[0]),
-        hard[1] if high is None else min(high, hard[1]),
-    )

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cycler_unit.drivers.base import Measured, Protections, Target
-from cycler_unit.drivers.epc import FROZEN_READINGS, MARK, Epc
+from cycler_unit.drivers.epc import FROZEN_READINGS, Epc
+from cycler_unit.drivers.epc_limits import MARK
 from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DeviceRefused
 from tests.stack.waiting import until
 
@@ -197,7 +198,7 @@ def test_two_cyclers_on_one_bus_do_not_mix(bench: CanLab, epc: Epc, dut: Any) ->
     low = reads(other, carries(-1.0), "discharge")
     assert low.voltage_v is not None
     assert low.voltage_v < 3.6
-    assert epc._limits[2] == (400, 5100)
+    assert epc.limits.held[2] == (400, 5100)
     other.make_safe()
     assert epc.output_is_on()
     assert not other.output_is_on()
@@ -437,7 +438,7 @@ def test_a_reboot_while_off_is_told_once_and_protections_are_written_again(
     with pytest.raises(DeviceFault, match="rebooted with its output off"):
         keep_reading(epc)
     epc.read()
-    assert epc._limits[6] == MARK
+    assert epc.limits.held[6] == MARK
     epc.apply(CHARGE)
     assert bench.do(lambda: dut.machine.limits[2]) == (2700, 4300)
 
