@@ -191,4 +191,9 @@ def test_an_inspection_ends_a_quarantine_and_needs_a_note(operator: Person) -> N
     seen = quarantine.inspect(operator, battery, "no swelling")
     battery.refresh_from_db()
     assert not battery.quarantined
-    assert (seen.by, seen.by_name, seen.reason, seen.note) == (operator, "otto", "over voltage", "no swelling")
+    assert (seen.by, seen.by_name, seen.reason, seen.note) == (
+        operator,
+        "otto",
+        "over voltage",
+        "no swelling",
+    )
