@@ -13,6 +13,7 @@ from web_server.accounts.models import Person
 from web_server.cells import services as cells
 from web_server.experiments import services as experiments
 from web_server.experiments.models import Alarm, Experiment
+from web_server.lab import services as lab
 from web_server.lab.models import Station, Unit
 from web_server.measurements import services as measurements
 from wire.messages import SampleBatch
@@ -32,6 +33,17 @@ def fill(by: Person) -> SimpleNamespace:
     finish(ended)
     queued = factories.make_experiment(pack, profile, tripped, name="E2", by=by)
     alarm = trip(tripped)
+    relays = factories.make_device(unit, "relays", model="esp32-relay-board")
+    coupler = factories.make_device(unit, "coupler", model="modbus-io-coupler")
+    zone = lab.save_zone(
+        by,
+        name="Room 1",
+        unit=unit,
+        interlocks=[{"name": "door", "device": str(coupler.uuid), "measure": "door_closed"}],
+    )
+    Unit.objects.filter(pk=unit.pk).update(
+        unknown_devices=[{"link_name": "COM7", "answered": "ACME,9000", "since": "2026-05-01T12:00:00Z"}]
+    )
     pending = Unit.objects.create(
         name="new", hostname="raspi", hardware_id="b8:27:eb:00:00:01", ip="10.0.0.9"
     )
@@ -47,6 +59,8 @@ def fill(by: Person) -> SimpleNamespace:
         queued=queued,
         alarm=alarm,
         pending=pending,
+        relays=relays,
+        zone=zone,
     )
 
 
@@ -148,7 +162,17 @@ def addresses(lab: SimpleNamespace) -> list[str]:
         f"/stations/{s}/",
         f"/stations/{s}/edit/",
         f"/stations/new/?unit={u}",
+        f"/stations/{s}/control/",
+        f"/stations/{s}/control/now/",
+        f"/stations/{lab.tripped.uuid}/control/",
+        f"/devices/{lab.relays.uuid}/",
+        f"/devices/{lab.relays.uuid}/now/",
+        f"/zones/new/?unit={u}",
+        f"/zones/{lab.zone.uuid}/edit/",
+        f"/catalogue/add/?base={lab.relays.model.uuid}",
         f"/units/{u}/",
+        f"/units/{u}/devices/",
+        f"/units/{u}/console/",
         f"/units/{lab.pending.uuid}/",
         f"/experiments/{e}/repeat/",
         f"/alarms/{lab.alarm.uuid}/",
@@ -172,6 +196,9 @@ EMPTY = [
     "/profiles/new/",
     "/stations/",
     "/stations/new/",
+    "/zones/new/",
+    "/catalogue/",
+    "/catalogue/add/",
     "/units/",
     "/alarms/",
     "/system/",

@@ -18,8 +18,10 @@ def lab(administrator):
 
 def _status(role: str, address: str) -> int:
     path = address.partition("?")[0]
-    writes = path.endswith(("/new/", "/edit/", "/repeat/", "/batch/", "/bulk/", "/load/"))
-    needed = "manager" if writes and path.startswith("/stations/") else "operator" if writes else "viewer"
+    acts = ("/new/", "/edit/", "/repeat/", "/batch/", "/bulk/", "/load/", "/add/", "/console/")
+    writes = path.endswith(acts)
+    of_managers = path.startswith(("/stations/", "/zones/", "/catalogue/", "/units/"))
+    needed = "manager" if writes and of_managers else "operator" if writes else "viewer"
     return 200 if ROLES.index(role) >= ROLES.index(needed) else 403
 
 
@@ -68,6 +70,9 @@ def test_viewers_are_offered_no_button_that_would_be_refused(lab, viewer, client
         f"/experiments/{lab.experiment.uuid}/",
         f"/batteries/{lab.battery.uuid}/",
         "/units/",
+        "/stations/",
+        f"/stations/{lab.station.uuid}/control/",
+        f"/devices/{lab.relays.uuid}/",
         "/alarms/",
     ):
         page = client.get(address).content.decode()
@@ -88,6 +93,10 @@ def test_acts_are_not_done_by_reading(lab, administrator, client):
     for address in (
         f"/experiments/{lab.experiment.uuid}/stop/",
         f"/batteries/{lab.battery.uuid}/eject/",
+        f"/stations/{lab.station.uuid}/control/down/",
+        f"/devices/{lab.relays.uuid}/down/",
+        f"/zones/{lab.zone.uuid}/stop/",
+        f"/units/{lab.unit.uuid}/restart/",
         "/monitor/stop-all/",
     ):
         assert client.get(address).status_code == 405

@@ -15,6 +15,7 @@ LIMITS = {
     "/profiles/": 9,
     "/stations/": 8,
     "/units/": 9,
+    "/catalogue/": 7,
     "/alarms/": 9,
 }
 
@@ -48,6 +49,21 @@ def test_a_page_asks_few_questions_whatever_the_size_of_the_lab(address, lab, ad
     many = _count(client, address)
     assert many == few
     assert many <= LIMITS[address]
+
+
+@pytest.mark.parametrize(("address", "most"), [("stations/{}/control/", 20), ("units/{}/", 14)])
+def test_pages_of_one_thing_ask_few_questions(lab, administrator, client, address, most):
+    client.force_login(administrator)
+    thing = lab.station if address.startswith("stations") else lab.unit
+    few = _count(client, f"/{address.format(thing.uuid)}")
+    _grow(lab, administrator, 3)
+    assert _count(client, f"/{address.format(thing.uuid)}") == few
+    assert few <= most
+
+
+def test_a_devices_page_asks_few_questions(lab, administrator, client):
+    client.force_login(administrator)
+    assert _count(client, f"/devices/{lab.relays.uuid}/") <= 14
 
 
 def test_an_experiments_page_asks_few_questions(lab, administrator, client):

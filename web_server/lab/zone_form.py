@@ -31,9 +31,8 @@ class ZoneForm(inputs.Styled):
         ]
         super().__init__(*args, **kwargs)
         for device in self.devices:
-            for measure in device.model.measures:
-                if measure.get("unit") == "bool":
-                    self._add_interlock(device, str(measure["name"]))
+            for measure in _inputs(device):
+                self._add_interlock(device, measure)
             for control in device.model.controls:
                 self._add_output(device, control)
         for field in self.fields.values():
@@ -69,10 +68,12 @@ class ZoneForm(inputs.Styled):
             {
                 "device": device,
                 "interlocks": [
-                    {"label": measure["name"], "name": self[_lock(device, measure["name"])],
-                     "ok": self[f"{_lock(device, measure['name'])}-ok"]}
-                    for measure in device.model.measures
-                    if measure.get("unit") == "bool"
+                    {
+                        "label": measure,
+                        "name": self[_lock(device, measure)],
+                        "ok": self[f"{_lock(device, measure)}-ok"],
+                    }
+                    for measure in _inputs(device)
                 ],
                 "outputs": [
                     {"label": control["label"], "name": self[name], "on_trip": self[f"{name}-on_trip"],
@@ -89,10 +90,10 @@ class ZoneForm(inputs.Styled):
         typed = self.cleaned_data
         interlocks, outputs = [], []
         for device in self.devices:
-            for measure in device.model.measures:
-                field = _lock(device, measure["name"])
+            for measure in _inputs(device):
+                field = _lock(device, measure)
                 if typed.get(field):
-                    entry = {"name": typed[field], "device": str(device.uuid), "measure": measure["name"]}
+                    entry = {"name": typed[field], "device": str(device.uuid), "measure": measure}
                     interlocks.append({**entry, "ok": 0 if str(typed[f"{field}-ok"]) == "0" else 1})
             for control in device.model.controls:
                 field = _act(device, control["name"])
@@ -112,6 +113,16 @@ class ZoneForm(inputs.Styled):
         values = {part: typed.get(f"{field}-{part}") for part in ("on_trip", "normal")}
         entry |= {part: value for part, value in values.items() if value is not None}
         return {**entry, "on_server_lost": bool(typed.get(f"{field}-lost"))}
+
+
+def _inputs(device: Device) -> list[str]:
+    """Return its boolean measures that are no read-back of one of its own controls."""
+    own = {control.get("measure") for control in device.model.controls}
+    return [
+        str(measure["name"])
+        for measure in device.model.measures
+        if measure.get("unit") == "bool" and measure["name"] not in own
+    ]
 
 
 def _lock(device: Device, measure: str) -> str:
