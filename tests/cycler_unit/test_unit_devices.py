@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cycler_unit.bench import CHARGE
+from tests.cycler_unit.bench import CHARGE, profile, start_message
 from tests.cycler_unit.whole_unit import Lab
 from tests.stack.brokers import Broker
 from tests.stack.simulated import Simulators, supply
@@ -24,6 +24,7 @@ from wire.messages import (
     DeviceSet,
     ExperimentStop,
     ScpiMessage,
+    StationBattery,
     UnitLog,
     UnitRestart,
 )
@@ -173,3 +174,26 @@ def test_the_log_is_read_and_the_unit_restarted_from_afar(lab: Lab) -> None:
         60,
     )
     until(lambda: lab.manager.state(lab.station.station) == "idle", 30)
+
+
+def test_a_loaded_battery_is_named_in_the_heartbeat_also_after_a_restart(lab: Lab) -> None:
+    lab.up()
+    start = start_message(lab.station.station, profile(CHARGE))
+    told = StationBattery(
+        station=lab.station.station, battery=start.battery, envelope=start.envelope,
+        envelope_sha256=start.envelope_sha256,
+    )  # fmt: skip
+    assert lab.manager.ask("station.battery", told).outcome == "done"
+    until(lambda: watched(lab) == start.battery.battery, 20)
+    lab.unit.kill()
+    beats = len(lab.manager.heartbeats)
+    lab.unit.start()
+    until(lambda: len(lab.manager.heartbeats) > beats and watched(lab) == start.battery.battery, 40)
+    assert lab.manager.ask("station.battery", StationBattery(station=lab.station.station)).outcome == "done"
+    until(lambda: watched(lab) is None, 20)
+
+
+def watched(lab: Lab) -> str | None:
+    """Return the battery that the newest heartbeat names."""
+    (beat,) = lab.manager.heartbeats[-1].stations or [None]
+    return beat.battery if beat is not None else "no station yet"
