@@ -57,11 +57,17 @@ def labelled(lab, experiment, label):
 
 
 def really_moved(lab, device, quantity):
-    """Return the charge from the output's first switching on to its next switching off."""
+    """Return the charge from the output's switching on to its next switching off.
+
+    The pulses that check the battery before the first step move next to nothing: the longest counts.
+    """
     history = lab.simulators.ask(device=device, query="history")["history"]
-    first_on = next(index for index, row in enumerate(history) if row["what"] == "on")
-    first_off = next(row for row in history[first_on:] if row["what"] == "off")
-    return first_off[quantity] - history[first_on][quantity]
+    switched_on = [index for index, row in enumerate(history) if row["what"] == "on"]
+    moved = []
+    for index in switched_on:
+        off = next(row for row in history[index:] if row["what"] == "off")
+        moved.append((off["at_s"] - history[index]["at_s"], off[quantity] - history[index][quantity]))
+    return max(moved)[1]
 
 
 def test_the_counters_of_the_samples_agree_with_the_steps(lab, finished):
@@ -69,7 +75,9 @@ def test_the_counters_of_the_samples_agree_with_the_steps(lab, finished):
     rows = lab.api.all(f"experiments/{finished['id']}/steps/")
     for name in ("charge_in_ah", "charge_out_ah", "energy_in_wh", "energy_out_wh"):
         assert columns[name] == sorted(columns[name])
-        assert columns[name][-1] == pytest.approx(sum(row[name] for row in rows), rel=1e-6, abs=1e-9)
+        # What the pulses before the first step moved is in the counters and in no step.
+        stepped = columns[name][-1] - columns[name][0]
+        assert stepped == pytest.approx(sum(row[name] for row in rows), rel=1e-6, abs=1e-9)
 
 
 def test_every_status_change_is_in_the_events(lab, finished):
