@@ -1,4 +1,4 @@
-"""Control by hand in a real browser before a whole Cellyard: a supply in a station, and a relay board."""
+"""Control by hand, console and detection in a real browser before a whole Cellyard with a relay board."""
 
 from __future__ import annotations
 
@@ -180,3 +180,32 @@ def test_the_history_of_a_reading_is_drawn_from_the_database(page: Page, lab: Ce
     expect(page.locator("#history canvas")).to_be_visible()
     page.get_by_role("button", name="6 h").click()
     expect(page.get_by_role("button", name="6 h")).to_have_class(re.compile("active"))
+
+
+def _unit(lab: Cellyard) -> str:
+    return str(lab.api.get("units/")["results"][0]["id"])
+
+
+def test_a_question_on_the_console_brings_the_answer_and_a_refusal_its_reason(page: Page, lab: Cellyard):
+    page.goto(f"/units/{_unit(lab)}/console/")
+    page.get_by_label("Link").fill("psb1")
+    message = page.get_by_label("Message")
+    message.fill("*IDN?")
+    message.press("Enter")
+    log = page.locator("[data-log]")
+    expect(log.locator("li").first).to_contain_text("PSB 10010-05")
+    message.press("ArrowUp")
+    expect(message).to_have_value("*IDN?")
+    page.get_by_label("Link").fill("nowhere")
+    message.press("Enter")
+    expect(log.locator("li").first).to_contain_text("no link 'nowhere'")
+    page.reload()
+    expect(log).to_contain_text("*IDN?")
+    expect(log).to_contain_text("admin")
+
+
+def test_detection_tells_its_result_on_the_units_page(page: Page, lab: Cellyard):
+    page.goto(f"/units/{_unit(lab)}/")
+    page.get_by_role("button", name="Look for devices").click()
+    expect(page.locator("#devices")).to_contain_text(re.compile(r"Last detection .*found"))
+    expect(page.locator("#devices tbody tr")).to_have_count(3)

@@ -41,6 +41,9 @@ def things(lab: Cellyard) -> dict[str, str]:
         "profile": f"/profiles/{profile}/",
         "station": f"/stations/{station}/",
         "unit": f"/units/{unit}/",
+        "control": f"/stations/{station}/control/",
+        "device": f"/devices/{lab.api.get('devices/')['results'][0]['id']}/",
+        "console": f"/units/{unit}/console/",
     }
 
 
@@ -62,6 +65,9 @@ def _addresses(things: dict[str, str]) -> list[str]:
         things["battery"] + "edit/",
         things["profile"] + "edit/",
         things["station"] + "edit/",
+        "/zones/new/",
+        "/catalogue/",
+        "/catalogue/add/",
     ]
     return [*lists, *things.values(), *edits]
 

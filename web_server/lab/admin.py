@@ -15,12 +15,14 @@ from web_server.lab.models import (
     Device,
     DeviceModel,
     EnrolToken,
+    Hold,
     ManagerBeat,
     Station,
     StationDevice,
     StationMeasure,
     StationVersion,
     Unit,
+    Zone,
 )
 from web_server.lib.admin import ShownAdmin, acted
 
@@ -209,6 +211,26 @@ class StationMeasureAdmin(ShownAdmin):
     list_display = ("station", "name", "measure", "device", "unit_of_measure")
     list_filter = ("measure", "station")
     search_fields = ("station__name", "name", "measure")
+    list_select_related = ("station", "device__model")
+
+
+@admin.register(Zone)
+class ZoneAdmin(ShownAdmin):
+    """What stations share; changed on its own page, which tells the stations' units."""
+
+    list_display = ("name", "unit", "max_age_s", "updated_at")
+    list_filter = ("unit",)
+    search_fields = ("name", "description", "unit__name")
+    list_select_related = ("unit",)
+
+
+@admin.register(Hold)
+class HoldAdmin(ShownAdmin):
+    """Who holds what by hand, as its unit confirmed it."""
+
+    list_display = ("__str__", "person_name", "station", "device", "taken_at", "until")
+    list_filter = ("person_name",)
+    search_fields = ("person_name", "station__name", "device__serial_number")
     list_select_related = ("station", "device__model")
 
 
