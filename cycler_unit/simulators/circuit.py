@@ -71,6 +71,21 @@ class Stage(Protocol):
         ...
 
 
+class Hurry(Protocol):
+    """Somebody who lets time pass faster than it is."""
+
+    step_s: float
+    """How long the next step of integration may be."""
+
+    def look(self) -> None:
+        """Look at the cell after a step."""
+        ...
+
+    def tell(self) -> dict[str, Any]:
+        """Return how far the cell went."""
+        ...
+
+
 class Capacitor:
     """A charged capacitor where a cell should be: right voltage at rest, nothing behind it."""
 
@@ -134,6 +149,8 @@ class Circuit:
         self._first = cell
         self._factor = 1.0
         self._ambient_c = ambient_c
+        self.hurry: Hurry | None = None
+        """Set while a day passes in seconds."""
         self._apply_ambient()
 
     # --- what is wired to it ----------------------------------------------------------------------
@@ -176,13 +193,20 @@ class Circuit:
         left_s = now_s - self._at_s
         self._at_s = now_s
         while left_s > 0.0:
-            dt_s = min(left_s, STEP_S if self._busy else OFF_STEP_S)
+            dt_s = min(left_s, self._pace_s())
             self._step(dt_s * self.speed)
             left_s -= dt_s
+            if self.hurry is not None:
+                self.hurry.look()
 
     def now_s(self) -> float:
         """Return the time up to which was integrated."""
         return self._at_s
+
+    def _pace_s(self) -> float:
+        if not self._busy:
+            return OFF_STEP_S
+        return STEP_S if self.hurry is None else self.hurry.step_s
 
     @property
     def _busy(self) -> bool:

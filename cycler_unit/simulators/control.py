@@ -9,6 +9,7 @@
 | ``{"device": D, "fault": F, ...}`` | break it; see below |
 | ``{"device": D, "clear": true}`` | all of it repaired, the first cell back |
 | ``{"circuit": C, ...}`` | ``query: truth``, faults of the cell, ``clear`` of a shared circuit |
+| ``{"forward_s": S, "step_s": T}`` | let S seconds pass for all, nobody asking (``forward.py``); answers how far each circuit went |
 
 Faults of any device on a link, and of the cell in its circuit:
 
@@ -52,17 +53,24 @@ from typing import Any
 
 from cycler_unit.simulators.bench import BenchError
 from cycler_unit.simulators.circuit import Circuit
-from cycler_unit.simulators.device import Asked, Refused, SimulatedDevice
+from cycler_unit.simulators.device import Asked, Refused, SimulatedDevice, UtcClock
+from cycler_unit.simulators.forward import forward
 from cycler_unit.simulators.links import Lines
+
+# A day passes in strides of this, s.
+STRIDE_S = 10.0
 
 
 class Control:
     """Answer control lines for the devices of one simulator process."""
 
     def __init__(
-        self, devices: Mapping[str, SimulatedDevice], circuits: Mapping[str, Circuit] | None = None
+        self,
+        devices: Mapping[str, SimulatedDevice],
+        circuits: Mapping[str, Circuit] | None = None,
+        clock: UtcClock | None = None,
     ) -> None:
-        self.devices, self.circuits = devices, circuits or {}
+        self.devices, self.circuits, self.clock = devices, circuits or {}, clock
 
     def answer(self, line: str) -> str:
         """Execute one control line and return its answer as JSON."""
@@ -77,6 +85,9 @@ class Control:
     def _execute(self, asked: Asked) -> dict[str, Any]:
         if asked.get("query") == "devices":
             return {"devices": [describe(device) for device in self.devices.values()]}
+        if "forward_s" in asked and self.clock is not None:
+            seconds, step_s = float(asked["forward_s"]), float(asked.get("step_s", STRIDE_S))
+            return {"circuits": forward(self.clock, self.devices, self.circuits, seconds, step_s)}
         broken = self._find(asked)
         if "query" in asked:
             return self._query(broken, str(asked["query"]))

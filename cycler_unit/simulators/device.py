@@ -88,7 +88,21 @@ def factory(family: str) -> Factory:
     return found
 
 
-def utc_clock() -> Clock:
-    """Return a clock in UTC seconds that never jumps."""
-    ahead_s = time.time() - time.monotonic()
-    return lambda: time.monotonic() + ahead_s
+class UtcClock:
+    """UTC seconds that never jump back; a test may let them run ahead."""
+
+    def __init__(self) -> None:
+        self._ahead_s = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        """Return the time in UTC seconds."""
+        return time.monotonic() + self._ahead_s
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self._ahead_s += seconds
+
+
+def utc_clock() -> UtcClock:
+    """Return a clock in UTC seconds that never jumps back."""
+    return UtcClock()

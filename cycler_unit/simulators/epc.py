@@ -175,6 +175,19 @@ class EpcMachine:
         sent, self._out = self._out, []
         return sent
 
+    @property
+    def dormant(self) -> bool:
+        """Tell whether only a frame or a reboot can change anything: off, and given up on its host."""
+        gave_up = bool(self.flags & COMM) and self.point.mode == ERROR
+        return self.locked or (gave_up and not self._mailbox)
+
+    def sleep(self, now_ms: float) -> None:
+        """Let the time until ``now_ms`` pass without living its rounds."""
+        rounds = int((now_ms - NOTICE_MS - self._round_ms) / ROUND_MS)
+        if rounds > 0:
+            self._round_ms += rounds * ROUND_MS
+            self._counter += rounds * self.heartbeat_step
+
     def _round(self) -> None:
         at_ms = self._round_ms
         if self.locked:

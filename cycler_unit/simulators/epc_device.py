@@ -103,6 +103,13 @@ class EpcDevice(CanDevice):
         sent = self.machine.tick(self._now_ms)
         return [] if self.silent else [(frame_id, payload) for _, frame_id, payload in sent]
 
+    def live(self) -> None:
+        """Live on until now with nobody on the bus; a day of a device that gave up on its host is short."""
+        if self.machine.dormant and not self.stage.flowing:
+            self.machine.sleep(self._now_ms)
+        else:
+            self.step()
+
     @property
     def due_s(self) -> float | None:
         """Return when the next round is over, None while every round is like the last."""

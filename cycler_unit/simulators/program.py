@@ -11,7 +11,7 @@ from cycler_unit.simulators import ea_device
 from cycler_unit.simulators.bench import Bench
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.control import Control, ControlConnection
-from cycler_unit.simulators.device import CannotStart, SimulatedDevice, factory, utc_clock
+from cycler_unit.simulators.device import CannotStart, Clock, SimulatedDevice, factory, utc_clock
 from wire import kinds
 
 __all__ = ["CannotStart", "build", "run"]
@@ -20,9 +20,9 @@ __all__ = ["CannotStart", "build", "run"]
 TICK_S = 0.5
 
 
-def build(bench: Bench) -> tuple[dict[str, SimulatedDevice], dict[str, Circuit]]:
+def build(bench: Bench, clock: Clock | None = None) -> tuple[dict[str, SimulatedDevice], dict[str, Circuit]]:
     """Return all devices and all shared circuits of a bench by name; raise ``BenchError``."""
-    clock = utc_clock()
+    clock = clock or utc_clock()
     circuits = {
         spec.name: Circuit(
             spec.cell.build() if spec.cell else None,
@@ -45,12 +45,13 @@ def build(bench: Bench) -> tuple[dict[str, SimulatedDevice], dict[str, Circuit]]
 
 async def run(bench: Bench, say: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; ``say`` gets one ready line per device. Raises ``CannotStart``."""
-    devices, circuits = build(bench)
+    clock = utc_clock()
+    devices, circuits = build(bench, clock)
     control: asyncio.Server | None = None
     try:
         for device in devices.values():
             await device.open(say)
-        control = await _open_control(bench, Control(devices, circuits), say)
+        control = await _open_control(bench, Control(devices, circuits, clock), say)
         say("ready all")
         await _tick_until_ended(devices)
     finally:
