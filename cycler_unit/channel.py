@@ -180,6 +180,10 @@ class ChannelPower(Power):
         known = [each for each in found if each is not None]
         return max(known, key=abs) if len(known) == len(found) else None
 
+    def _step(self, name: str) -> float:
+        # Either half may hold it, and the coarser one rounds outwards by its own step.
+        return max(part.power._step(name) for part in self.channel.parts)
+
     def devices(self) -> list[PowerDevice]:
         """Return source and load."""
         return [part.device for part in self.channel.parts]
