@@ -25,6 +25,8 @@ logger = logging.getLogger("cycler_unit.auxiliaries")
 REFRESH_S = 1.5
 # Terminals are brought to the cell's voltage with this share of the range, and within this time.
 RAISE_SHARE, RAISE_S, LOOK_S = 0.01, 3.0, 0.02
+# A cell monitor speaks once a second, in fragments.
+SNAPSHOT_S = 3.0
 # A stopping unit waits so long for its outputs.
 LEAVE_S = 2.0
 # After a refresh that was not confirmed for this long the current goes off before the output opens.
@@ -89,6 +91,8 @@ class Auxiliaries:
             raise DeviceRefused(f"the {name} stays open: the output is on")
         cell_v = self._cell_v(switch)
         if cell_v is None:
+            cell_v = self._first_snapshot()
+        if cell_v is None:
             raise DeviceRefused(
                 f"the {name} stays open: nobody knows the cell's voltage; record its rest voltage or bind a meter"
             )
@@ -115,6 +119,19 @@ class Auxiliaries:
         run, watched = station.conductor.run, station.watch.battery
         ref = run.start.battery if run is not None else watched.battery if watched is not None else None
         return ref.last_rest_voltage_v if ref is not None else None
+
+    def _first_snapshot(self) -> float | None:
+        """Wait for what a monitor or meter on the cell's side says first: it may just have been opened."""
+        parts, until_s = self._station.parts, time.monotonic() + SNAPSHOT_S
+        if not any(each.kind.role in ("meter", "bms") for each in parts.instruments.values()):
+            return None
+        while time.monotonic() < until_s:
+            time.sleep(LOOK_S)
+            self._station.read()
+            measured_v = parts.cell_v(self._station.measured, self._device_v())
+            if measured_v is not None:
+                return measured_v
+        return None
 
     def _device_v(self) -> float | None:
         """Return what the power device saw at its own terminals in the last reading."""

@@ -71,8 +71,11 @@ class Guards:
     def faults(self) -> None:
         """Ask for the device's own error state: while current may flow every second."""
         now_s = time.monotonic()
-        if now_s < self._fault_due_s or not self._station.busy:
+        station = self._station
+        if now_s < self._fault_due_s or not station.busy:
             return
+        if station.parts.isolated and not station.power.output_on:
+            return  # nothing at its terminals may be an error of its own: asked again with the cell
         self._fault_due_s = now_s + FAULT_S
         fault = self._station.power.device.fault()
         if fault is not None:

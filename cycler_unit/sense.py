@@ -50,7 +50,7 @@ class Sense:
         span_a = max(abs(main.current_min_a or 0.0), abs(main.current_max_a or 0.0))
         self._compared: list[Compared] = []
         for device, (name, kind) in others.items():
-            other = device_limits(kind, name)
+            other = device_limits(kind, name, path=[main])
             measures = {each.name for each in kind.measures}
             if "voltage_v" in measures:
                 allowed_v = own.voltage_accuracy_v + other.voltage_accuracy_v

@@ -5,6 +5,7 @@ Before the first step, before a resume, after a restart (safety.md rules 3, 4 an
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # The record of a new test must be on the disk before anything moves; a disk slower than this is broken.
 BEGIN_WAIT_S = 5.0
+# A meter or monitor that has not measured since the cell was connected is waited for this long.
+SEEN_S = 5.0
 # The rules by which a start is refused with an alarm, and what the alarm is called.
 CODES = {2: "contract", 3: "protection", 4: "wiring", 13: "device_fault"}
 
@@ -46,6 +49,7 @@ class Wake:
         self._person = ""
         self.alone = LeftAlone(self._station)
         self._rested = False
+        self._connected_s = 0.0
         self._pulse: PulseCheck | None = None
         self._wants_pulse = True
 
@@ -68,13 +72,19 @@ class Wake:
     def limits(self) -> list[DeviceLimits]:
         """Return the station's devices as the envelope sees them."""
         station = self._station
+        path = [station.kinds[place.device.device] for place in station.parts.places]
         return [
-            device_limits(station.kinds[each.device], each.name or each.device, each.role)
+            device_limits(station.kinds[each.device], each.name or each.device, each.role, path)
             for each in station.kept.configure.devices
         ]
 
     def refuse_fault(self) -> None:
-        """Raise :class:`Refusal` when the device reports an error of its own (rule 13)."""
+        """Raise :class:`Refusal` when the device reports an error of its own (rule 13).
+
+        Behind an open isolator it is asked later, when it sees the cell: an EPC without one is in error.
+        """
+        if self._station.parts.isolated:
+            return
         try:
             fault = self._station.power.device.fault()
         except DriverError as error:
@@ -133,6 +143,7 @@ class Wake:
         # At rest the battery must be seen: behind an open isolator there is nothing to check.
         try:
             station.outputs.connect()
+            self._connected_s = time.monotonic()
         except DeviceLost as error:
             station.lose(str(error))
             return
@@ -189,6 +200,8 @@ class Wake:
         if not self.alone.ready():
             return False  # behind an open contact there is nothing to check
         if not self._rested:
+            if not self._seen_since():
+                return False  # a slow meter still shows what it saw before the isolator closed
             verdict = check.add(taken)
             if verdict is None:
                 return False
@@ -196,11 +209,21 @@ class Wake:
                 raise Refusal(verdict, 4)
             self._rested = True
         if self._pulse is None:
+            self.refuse_fault()
             self.alone.protect(run.contract.envelope)
             if not self._wants_pulse or run.start.pulse == "skip":
                 return True
             self._pulse = self._pulses(run, check)
         return self._pulse.add(taken)
+
+    def _seen_since(self) -> bool:
+        """Say whether every meter and monitor has measured since the cell was connected; late ones are judged."""
+        if time.monotonic() - self._connected_s > SEEN_S:
+            return True
+        others = [
+            each for each in self._station.parts.instruments.values() if each.kind.role in ("meter", "bms")
+        ]
+        return all(each.latest is None or each.latest.began_s >= self._connected_s for each in others)
 
     def _pulses(self, run: Run, check: WiringCheck) -> PulseCheck:
         assert check.rest_voltage_v is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -14,18 +15,19 @@ from wire.messages import StationConfigure
 _MEASURES: dict[str, Literal["power", "meter"]] = {"power": "power", "meter": "meter"}
 
 
-def device_limits(kind: Kind, name: str, role: str | None = None) -> DeviceLimits:
+def device_limits(kind: Kind, name: str, role: str | None = None, path: Sequence[Kind] = ()) -> DeviceLimits:
     """Return a device of this kind as the envelope sees it; ``role`` is its role in the station.
 
-    An accuracy relative to the reading counts at the largest magnitude that the device can read.
+    An accuracy relative to the reading counts at the largest magnitude that the device can read, and that
+    the ``path``, the power devices of its station, can bring: a meter of 1000 V on a cell reads no 1000 V.
     """
     voltage, current, temperature = (
         _measure(kind, each) for each in ("voltage_v", "current_a", "temperature_c")
     )
     degrees = [each for each in kind.measures if each.unit == "°C"]
     cells = [each for each in kind.measures if each.unit == "V" and "cell" in each.name]
-    span_v = max(abs(kind.voltage_min_v or 0.0), abs(kind.voltage_max_v or 0.0))
-    span_a = max(abs(kind.current_min_a or 0.0), abs(kind.current_max_a or 0.0))
+    span_v = _span(kind, "voltage_min_v", "voltage_max_v", path)
+    span_a = _span(kind, "current_min_a", "current_max_a", path)
     return DeviceLimits(
         name=name,
         measures=_MEASURES.get(role or kind.role, "none"),
@@ -48,6 +50,15 @@ def device_limits(kind: Kind, name: str, role: str | None = None) -> DeviceLimit
         guards_charge=_guards(kind, "guards_charge"),
         guards_discharge=_guards(kind, "guards_discharge"),
     )
+
+
+def _span(kind: Kind, low: str, high: str, path: Sequence[Kind]) -> float:
+    """Return the largest magnitude that a device reads in its station; 0 when it is not known."""
+    spans: list[float] = [
+        max(abs(getattr(each, low) or 0.0), abs(getattr(each, high) or 0.0)) for each in (kind, *path)
+    ]
+    own, *most = spans
+    return min(own, max(most)) if any(most) else own
 
 
 def _guards(kind: Kind, name: str) -> bool:

@@ -80,6 +80,8 @@ NEAR_MV = 50
 MOVED_MV, AGAIN_S = 3, 1.0
 # Ends that follow each other within one reading: every command of a target and one repetition.
 MOST_ENDS = 5
+# An isolator has just closed: the error of a missing cell goes with the next of its measurements.
+CLEARS_S = 0.2
 NAMES = ("hs_voltage_v", "body_c", "anode_c", "ambient_c")
 # Narrow voltage limits would keep the device in ERROR without its cell: wide again when off for so long.
 WIDEN_S = 2.0
@@ -408,7 +410,9 @@ class Epc(PowerDevice):
         return steps[place].limit != TIME and (cell_mv > ref if charges(steps) else cell_mv < ref)
 
     def _prepare(self) -> None:
-        flags = self._flags()
+        until_s = time.monotonic() + CLEARS_S
+        while (flags := self._flags()) is not None and time.monotonic() < until_s:
+            time.sleep(0.01)
         if flags is not None or self._mode.mode == ERROR:
             raise DeviceFault(f"{self.label} reports: {flags or 'ERROR without a flag'}")
         self.limits.restore()

@@ -138,8 +138,10 @@ class Lab(Bench):
         """Return the envelope as the site computes it."""
         found, problems = load(given)
         assert found is not None, problems
+        path = [kinds.get(each.model) for each in self.configure.devices if each.role == "power"]
         devices = [
-            device_limits(kinds.get(each.model), each.name, each.role) for each in self.configure.devices
+            device_limits(kinds.get(each.model), each.name, each.role, path)
+            for each in self.configure.devices
         ]
         return envelope.compute(battery, devices, station_limits(self.configure), found.safety)
 

@@ -29,18 +29,29 @@ class Cellyard:
 
     Use: ``with Cellyard(folder) as lab: ...``. ``lab.api`` speaks as the administrator. The parts are
     ``lab.manager``, ``lab.web``, ``lab.unit`` (processes), ``lab.broker``, ``lab.simulators``,
-    ``lab.network`` (the proxy between unit and broker).
+    ``lab.network`` (the proxy between unit and broker). ``devices`` and ``circuits`` are those of the
+    bench file, without ``supplies`` alone; ``unit`` are more keys of unit.yaml.
     """
 
     def __init__(
-        self, folder: Path, supplies: list[dict[str, Any]] | None = None, *, token: bool = True
+        self,
+        folder: Path,
+        supplies: list[dict[str, Any]] | None = None,
+        *,
+        token: bool = True,
+        devices: list[dict[str, Any]] | None = None,
+        circuits: list[dict[str, Any]] | None = None,
+        unit: dict[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.state = folder / "site"
         self.lab = backend.chosen() == "lab"
         self.with_token = token
         self.broker = backend.broker(folder / "broker")
-        self.simulators = Simulators(folder / "bench", supplies or [supply("psb1"), supply("psb2")])
+        if supplies is None and devices is None:
+            supplies = [supply("psb1"), supply("psb2")]
+        self.simulators = Simulators(folder / "bench", supplies or [], devices=devices, circuits=circuits)
+        self.unit_settings = unit or {}
         self.network = Proxy(self.broker.port)
         self.web_port = free_port()
         self.address = f"http://127.0.0.1:{self.web_port}"
@@ -133,7 +144,8 @@ class Cellyard:
             "hardware_id": "unit-under-test",
             "state_dir": str(self.folder / "unit"),
             "mqtt": {"url": self.broker.url(user, port=self.network.port)},
-            "links": self.simulators.links(),
+            "links": [*self.simulators.links(), *self.simulators.links_of_devices()],
+            **self.unit_settings,
         }
         if self.with_token:
             settings["token_file"] = str(self.state / "enrol-token")
@@ -154,7 +166,7 @@ class Cellyard:
 
     def wait_for_unit(self, devices: int | None = None) -> dict[str, Any]:
         """Wait until the unit is online and has reported its devices; return it."""
-        wanted = len(self.simulators.supplies) if devices is None else devices
+        wanted = self.simulators.count if devices is None else devices
 
         def there() -> Any:
             units = self.api.get("units/")["results"]

@@ -38,6 +38,7 @@ class Simulators:
         circuits: list[dict[str, Any]] | None = None,
     ) -> None:
         self.supplies = supplies
+        self.devices = devices or []
         self.control_port = free_port()
         self.file = folder / "bench.yaml"
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ class Simulators:
             "control_port": self.control_port,
             "seed": seed,
             "supplies": supplies,
-            "devices": devices or [],
+            "devices": self.devices,
             "circuits": circuits or [],
         }
         self.file.write_text(yaml.safe_dump(settings))
@@ -64,6 +65,29 @@ class Simulators:
             {"name": each["name"], "kind": "visa", "resource": f"TCPIP::127.0.0.1::{each['port']}::SOCKET"}
             for each in self.supplies
         ]
+
+    @property
+    def count(self) -> int:
+        """Return how many devices a unit finds: a CAEN board has a device per channel."""
+        return len(self.supplies) + sum(
+            int(each.get("channels", 6)) if each["model"].startswith("caen") else 1 for each in self.devices
+        )
+
+    def links_of_devices(self) -> list[dict[str, Any]]:
+        """Return the links of unit.yaml that reach all running devices; those of one bus are one link."""
+        if not self.devices:
+            return []
+        own = {each["name"] for each in self.devices}
+        links: list[dict[str, Any]] = []
+        for described in self.ask(query="devices")["devices"]:
+            if described["name"] not in own:
+                continue
+            for number, link in enumerate(described["links"]):
+                named = {"name": f"{described['name']}{f' {number}' if number else ''}", **link}
+                places = [{key: part for key, part in each.items() if key != "name"} for each in links]
+                if {key: part for key, part in named.items() if key != "name"} not in places:
+                    links.append(named)
+        return links
 
     def links_of(self, device: str) -> list[dict[str, Any]]:
         """Return the links of unit.yaml that reach one running device."""

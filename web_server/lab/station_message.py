@@ -16,7 +16,7 @@ from wire.limits import device_limits, station_limits
 
 def configuration(station: Station) -> messages.StationConfigure:
     """Return the station as its unit needs it: the arguments of ``station.configure``."""
-    uses = station.devices.select_related("device__model")
+    uses = list(station.devices.select_related("device__model"))
     return messages.StationConfigure(
         station=str(station.uuid),
         name=station.name,
@@ -26,7 +26,7 @@ def configuration(station: Station) -> messages.StationConfigure:
             messages.StationMeasure(device=str(row.device.uuid), measure=row.measure, name=row.name)
             for row in station.measures.select_related("device")
         ],
-        outputs=msgspec.convert(station.outputs, list[messages.StationOutput]),
+        outputs=_outputs(station, uses),
         limits=station.limits,
         loop_period_s=station.loop_period_s,
         sensing=station.sensing,
@@ -36,6 +36,42 @@ def configuration(station: Station) -> messages.StationConfigure:
         dead_man=station.dead_man or None,
         unguarded_max_wh=station.unguarded_max_wh,
         retired=station.retired_at is not None,
+    )
+
+
+# What a step's temperature_c sets.
+CHAMBER = "temperature_c"
+
+
+def _outputs(station: Station, uses: list[StationDevice]) -> list[messages.StationOutput]:
+    """Return the outputs with their device's range where they have no own, and the chamber of the station.
+
+    A chamber is set by ``temperature_c`` of a step though nobody made an output of it: unit and site
+    must know of it alike, or the site refuses what the unit can do.
+    """
+    models = {str(use.device.uuid): use.device.model for use in uses}
+    outputs = msgspec.convert(station.outputs, list[messages.StationOutput])
+    if not any(each.name == CHAMBER for each in outputs):
+        outputs += [
+            messages.StationOutput(name=CHAMBER, device=device, control=control["name"])
+            for device, model in models.items()
+            for control in model.controls
+            if model.type == "Chamber" and control.get("unit") == "°C"
+        ][:1]
+    return [_within(each, models.get(each.device)) for each in outputs]
+
+
+def _within(output: messages.StationOutput, model: DeviceModel | None) -> messages.StationOutput:
+    control = (
+        next((each for each in model.controls if each["name"] == output.control), None) if model else None
+    )
+    if control is None:
+        return output
+    low, high = (0.0, 1.0) if control.get("switch") else (control.get("minimum"), control.get("maximum"))
+    return msgspec.structs.replace(
+        output,
+        minimum=low if output.minimum is None else output.minimum,
+        maximum=high if output.maximum is None else output.maximum,
     )
 
 
@@ -86,8 +122,9 @@ def definition(station: Station) -> str:
 
 def limits_of_devices(station: Station) -> list[DeviceLimits]:
     """Return the station's devices as the envelope sees them."""
-    uses = station.devices.select_related("device__model")
-    return [device_limits(kind_of(use.device.model), str(use.device), use.role) for use in uses]
+    uses = list(station.devices.select_related("device__model"))
+    path = [kind_of(use.device.model) for use in uses if use.role == StationDevice.Role.POWER]
+    return [device_limits(kind_of(use.device.model), str(use.device), use.role, path) for use in uses]
 
 
 def limits_of_station(station: Station) -> StationLimits:
