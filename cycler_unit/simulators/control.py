@@ -39,6 +39,7 @@ Faults of a supply or load (other families: their own module):
 | ``local`` | a person takes control at the front panel |
 | ``panel_change``, set points, ``output`` | somebody turns set points or the output at the front panel |
 | ``reboot`` | mains lost and back at once: output off, defaults |
+| ``misread``, ``voltage_v`` | EPC: it tells the host this cell voltage, and itself sees the truth |
 | ``mains_lost``, ``for_s`` | output off and links dead; back with defaults after ``for_s``, or by ``clear`` |
 
 Every line is answered by ``{"ok": true, ...}`` or ``{"ok": false, "error": "..."}``.

@@ -98,6 +98,8 @@ class EpcMachine:
         )  # fmt: skip
         self.refuses = False
         self.clamp_ma: int | None = None
+        self.misread_mv: int | None = None
+        """What it tells the host as the cell's voltage, None for what it measures."""
         self.forced = 0
         """Error flags that a fault raises."""
         self.boots = -1
@@ -383,6 +385,8 @@ class EpcMachine:
             return report_limits(message, self.limits[message])
         names = ("LsVolt", "LsCurr", "HsVolt") if message == 0xC else ("TempBody", "TempAnode", "TempAmb")
         values = self.plant.electrical() if message == 0xC else self.plant.temperatures()
+        if message == 0xC and self.misread_mv is not None:
+            values = (self.misread_mv, *values[1:])
         name = "EPC_ELEC_MEAS" if message == 0xC else "EPC_TEMP_MEAS"
         return dbc.encode(name, dict(zip(names, values, strict=True)))
 

@@ -154,6 +154,8 @@ class EpcDevice(CanDevice):
             machine.refuses = True
         elif name == "clamp":
             machine.clamp_ma = round(1000.0 * float(asked.get("current_a", 0.5)))
+        elif name == "misread":
+            machine.misread_mv = round(1000.0 * float(asked["voltage_v"]))
         elif name == "alarm":
             machine.forced |= _alarm(str(asked.get("name", "TEMP")).upper())
         elif name == "lock":
@@ -184,6 +186,7 @@ class EpcDevice(CanDevice):
         """Clear its faults; mains come back."""
         self.stage.release()
         self.machine.refuses, self.machine.clamp_ma, self.machine.forced = False, None, 0
+        self.machine.misread_mv = None
         if self._dead_until_s is not None:
             self._dead_until_s = self.clock()
 

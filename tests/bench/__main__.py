@@ -1,7 +1,8 @@
 """Measure Cellyard on this machine: ``python -m tests.bench [PART ...]``, which `make bench` calls.
 
-Parts: ``start``, ``idle``, ``command`` (with the live delay); all when none is named. Prints a table
-and ends with 0: whether a goal is met is for people to judge, on a machine that does nothing else.
+Parts: ``start``, ``idle``, ``command`` (with the live delay), ``reaction`` (violation to off, and the
+control loop's jitter); all when none is named. Prints a table and ends with 0: whether a goal is met is
+for people to judge, on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -16,18 +17,27 @@ from pathlib import Path
 
 from tests.stack.cellyard import Cellyard
 
-from . import command, idle, start
+from . import command, idle, jitter, reaction, start
+from .bench_unit import LINKS
 from .figures import Figure, table
 from .live import Watcher
 
-PARTS = ("start", "idle", "command")
+PARTS = ("start", "idle", "command", "reaction")
 
 
 def main() -> int:
     """Measure, print, return 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}")
-    parts = parser.parse_args().parts or list(PARTS)
+    parser.add_argument(
+        "--events", type=int, default=reaction.EVENTS,
+        help="violations of each kind for each link and number of stations (%(default)s; p99.9 from 1000)",
+    )  # fmt: skip
+    parser.add_argument("--links", default="scpi,can", help=f"for reaction, any of {','.join(LINKS)}")
+    given = parser.parse_args()
+    parts, links = given.parts or list(PARTS), tuple(given.links.split(","))
+    if given.events < 1 or set(links) - set(LINKS):
+        parser.error(f"--events is at least 1, --links any of {','.join(LINKS)}")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     figures: list[Figure] = []
@@ -38,6 +48,9 @@ def main() -> int:
         if {"idle", "command"} & set(parts):
             with Cellyard(Path(folder) / "lab") as lab:
                 figures += measure(lab, parts, Path(folder))
+        if "reaction" in parts:
+            figures += reaction.measure(Path(folder), given.events, links)
+            figures += jitter.measure(Path(folder), links)
     print(f"\n{machine()}\n\n{table(figures)}")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class Figure:
 def percentile(figures: Sequence[float], percent: float) -> float:
     """Return the nearest-rank percentile of some measurements."""
     ranked = sorted(figures)
-    return ranked[min(len(ranked) - 1, max(0, -(-int(len(ranked) * percent) // 100) - 1))]
+    return ranked[min(len(ranked) - 1, max(0, math.ceil(len(ranked) * percent / 100 - 1e-9) - 1))]
 
 
 def spread(name: str, seconds: Sequence[float], goal_s: float | None = None, note: str = "") -> list[Figure]:
@@ -37,6 +38,28 @@ def spread(name: str, seconds: Sequence[float], goal_s: float | None = None, not
     count = f"{len(seconds)} measured" + (f"; {note}" if note else "")
     goal_ms = goal_s * 1000 if goal_s is not None else None
     return [Figure(f"{name}, p50", p50, "ms", goal_ms, count), Figure(f"{name}, p95", p95, "ms")]
+
+
+# Fewer measurements say nothing about the slowest of a thousand.
+FOR_PERMILLE = 1000
+
+
+def tail(name: str, seconds: Sequence[float], goal_s: float | None = None, note: str = "") -> list[Figure]:
+    """Return p50, p99 and p99.9 of durations in ms; the goal is for the last, which is the maximum of a few."""
+    count = f"{len(seconds)} measured" + (f"; {note}" if note else "")
+    enough = len(seconds) >= FOR_PERMILLE
+    last = ("p99.9", percentile(seconds, 99.9)) if enough else ("maximum", max(seconds))
+    figures = [("p50", statistics.median(seconds)), ("p99", percentile(seconds, 99)), last]
+    if enough:
+        figures.insert(2, ("maximum", max(seconds)))
+    goal_ms = goal_s * 1000 if goal_s is not None else None
+    return [
+        Figure(
+            f"{name}, {what}", value * 1000, "ms", goal_ms if what == last[0] else None,
+            count if what == "p50" else "",
+        )
+        for what, value in figures
+    ]  # fmt: skip
 
 
 def table(figures: Sequence[Figure]) -> str:

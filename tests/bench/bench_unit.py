@@ -1,0 +1,250 @@
+"""A whole unit of several stations for the figures of reaction: broker, simulators, manager, its processes."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cycler_unit import dbc
+from cycler_unit.buses.protocol import bus_key
+from cycling import envelope
+from cycling.check import load
+from cycling.envelope import BatteryLimits
+from tests.cycler_unit.bench import start_message
+from tests.cycler_unit.lab import key_of
+from tests.cycler_unit.manager import Manager
+from tests.cycler_unit.unit_process import HARDWARE_ID, Unit
+from tests.stack import backend
+from tests.stack.simulated import MODEL, Simulators
+from tests.stack.waiting import free_port, until
+from wire import kinds
+from wire.limits import device_limits, station_limits
+from wire.messages import (
+    BatteryRef,
+    ExperimentStart,
+    ExperimentStop,
+    Reply,
+    StationAcknowledge,
+    StationConfigure,
+    StationDevice,
+)
+
+PERIOD_S = 0.01
+CURRENT_A = 0.1
+CELL = {"chemistry": "NMC", "capacity_ah": 5.0, "r0_ohm": 0.05, "soc": 0.5}
+# The profile's 4.2 V trips at 4.21 V; one reading beyond the battery's absolute limit is enough.
+ABSOLUTE_V = 4.6
+LIMITS = BatteryLimits(
+    voltage_min_v=2.8, voltage_max_v=4.3, voltage_abs_max_v=ABSOLUTE_V, current_min_a=-1.0, current_max_a=1.0,
+    capacity_ah=5.0,
+)  # fmt: skip
+SAFETY = {"v_max_v": 4.2}
+FIRST_NODE = 0x13
+LINKS = {"scpi": "SCPI over TCP", "can": "CAN", "serial": "SCPI over a serial line (pty)"}
+
+
+class Told(Manager):
+    """A manager that keeps of the events only which alarm ended which experiment: runs are long."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.alarms: dict[str | None, dict[str, Any]] = {}
+
+    def _events(self, topic: str, payload: bytes) -> None:
+        super()._events(topic, payload)
+        for key in list(self.events):
+            event = self.events.pop(key)
+            if event["kind"] == "alarm":
+                self.alarms.setdefault(event.get("experiment"), event["detail"] | {"text": event["text"]})
+
+
+class BenchUnit:
+    """``count`` stations of one power device each on one kind of link, every 10 ms, and one device in none."""
+
+    def __init__(self, folder: Path, link: str, count: int, log: int = 400) -> None:
+        self.link, self.count, self.folder = link, count, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.names = [f"{link}{number}" for number in range(1, count + 1)]
+        place = {"interface": "udp_multicast", "channel": "239.74.163.2", "port": free_port()}
+        devices = [self._device(name, number, place) for number, name in enumerate(self.names)]
+        spare: dict[str, Any] = {"name": "spare", "model": MODEL, "circuit": "spare", "port": 0}
+        self.simulators = Simulators(
+            folder / "simulators", [], devices=[*devices, spare],
+            circuits=[{"name": name, "cell": CELL} for name in (*self.names, "spare")],
+        )  # fmt: skip
+        if log != 400:
+            # The shipped program with a longer memory of its messages: a minute at the full rate.
+            run = (
+                f"from cycler_unit.simulators import device; device.EXCHANGES = {log};"
+                " from cycler_unit.simulators.__main__ import main; raise SystemExit(main())"
+            )
+            command = self.simulators.process.command
+            self.simulators.process.command = [command[0], "-c", run, *command[3:]]
+        self.broker = backend.broker(folder / "broker").start()
+        self.simulators.start()
+        self.described = {each["name"]: each for each in self.simulators.ask(query="devices")["devices"]}
+        self.stations = [self._station(name) for name in self.names]
+        self.manager = Told(self.broker.url("manager"), HARDWARE_ID)
+        self.unit = Unit(
+            folder / "unit", self.broker.url("bench"), self.simulators, links=self._links(),
+            loop_period_s=PERIOD_S, idle_period_s=0.1, wiring_check_s=0.5,
+        )  # fmt: skip
+
+    def _device(self, name: str, number: int, place: dict[str, Any]) -> dict[str, Any]:
+        if self.link == "can":
+            node = FIRST_NODE + number
+            return {
+                "name": name,
+                "model": "epc",
+                "node": node,
+                "serial_number": node,
+                "circuit": name,
+                **place,
+            }
+        more = {"pty": str(self.folder / f"tty-{name}")} if self.link == "serial" else {"port": 0}
+        return {"name": name, "model": MODEL, "serial_number": f"25381{number:05d}", "circuit": name, **more}
+
+    def _links(self) -> list[dict[str, Any]]:
+        found = {bus_key(link): link for each in self.described.values() for link in each["links"]}
+        return [{**link, "name": f"bus{number}"} for number, link in enumerate(found.values())]
+
+    def place(self, name: str) -> dict[str, Any]:
+        """Return a device's link with its place on the bus."""
+        found: dict[str, Any] = self.described[name]["links"][0]
+        return found | ({"node": self.node(name)} if self.link == "can" else {})
+
+    def node(self, name: str) -> int:
+        """Return a device's node."""
+        return FIRST_NODE + self.names.index(name)
+
+    def _station(self, name: str) -> StationConfigure:
+        found = self.described[name]
+        device = StationDevice(
+            device=key_of(name), role="power", model=found["model"], serial_number=found["serial_number"],
+            link=self.place(name), name=name,
+        )  # fmt: skip
+        return StationConfigure(
+            station=str(uuid.uuid5(uuid.NAMESPACE_OID, name)), name=name, version=1, devices=[device],
+            loop_period_s=PERIOD_S,
+        )  # fmt: skip
+
+    # --- start and end ----------------------------------------------------------------------------
+
+    def up(self) -> BenchUnit:
+        """Start the unit and give it its stations."""
+        self.manager.start()
+        self.unit.start()
+        self.manager.online(40)
+        for station in self.stations:
+            reply = self.manager.ask("station.configure", station, 60)
+            assert reply.outcome == "done", reply.reason
+        until(self._all_idle, 40, "all stations are idle")
+        return self
+
+    def _all_idle(self) -> bool:
+        return all(self.manager.state(each.station) == "idle" for each in self.stations)
+
+    def stop(self) -> None:
+        """End everything."""
+        self.unit.stop()
+        self.manager.stop()
+        self.simulators.stop()
+        self.broker.stop()
+
+    # --- experiments ------------------------------------------------------------------------------
+
+    def start(self, station: StationConfigure, every_s: float = 0.1) -> ExperimentStart:
+        """Let a station charge; returns when it does."""
+        step = {"kind": "cc", "current_a": CURRENT_A, "end": [{"quantity": "time_s", "value": 3600.0}]}
+        given = {"name": "bench", "record": {"every_s": every_s}, "steps": [step], "safety": SAFETY}
+        found, problems = load(given)
+        assert found is not None, problems
+        devices = [device_limits(kinds.get(each.model), each.name, each.role) for each in station.devices]
+        limits = envelope.compute(LIMITS, devices, station_limits(station), found.safety)
+        battery = BatteryRef(battery=str(uuid.uuid4()), name="Cell", technology="lithium", capacity_ah=5.0)
+        message = start_message(station.station, given, text=envelope.canonical(limits))
+        message = msgspec.structs.replace(message, battery=battery, capacity_ah=5.0)
+        reply = self.manager.ask("experiment.start", message, 60)
+        assert reply.outcome == "done", reply.reason
+        return message
+
+    def stop_test(self, message: ExperimentStart) -> Reply:
+        """Stop a test."""
+        return self.manager.ask("experiment.stop", ExperimentStop(experiment=message.experiment, how="now"))
+
+    def acknowledge(self, station: StationConfigure, alarm: str) -> None:
+        """Release a station's latch."""
+        reply = self.manager.ask(
+            "station.acknowledge", StationAcknowledge(station=station.station, alarm=alarm)
+        )
+        assert reply.outcome == "done", reply.reason
+
+    # --- the wire ---------------------------------------------------------------------------------
+
+    def tells(self, name: str, voltage_v: float) -> None:
+        """Let a device tell a cell voltage, whatever the cell has."""
+        if self.link == "can":
+            request: dict[str, Any] = {"fault": "misread", "voltage_v": voltage_v}
+        else:
+            at_rest_v = self.simulators.ask(circuit=name, query="truth")["at_rest_v"]
+            request = {"fault": "drift", "offset_v": voltage_v - at_rest_v}
+        answer = self.simulators.ask(device=name, **request)
+        assert answer["ok"], answer
+
+    def mend(self, name: str) -> None:
+        """Let a device tell the truth again."""
+        assert self.simulators.ask(device=name, clear=True)["ok"]
+
+    def exchanges(self, name: str, since_s: float) -> list[dict[str, Any]]:
+        """Return the device's own log of messages after a time."""
+        found = self.simulators.ask(device=name, query="exchanges")["exchanges"]
+        return [each for each in found if each["at_s"] >= since_s]
+
+    def voltage(self, name: str, text: str) -> float | None:
+        """Return the voltage that a message to the host tells, None for other messages."""
+        if self.link == "can":
+            frame_id, _, payload = text.partition(" ")
+            if int(frame_id, 16) != self.node(name) << 4 | 0xC:
+                return None
+            return float(dbc.read("EPC_ELEC_MEAS", bytes.fromhex(payload))["LsVolt"]) / 1000.0
+        first, comma, _ = text.partition(" V,")
+        return float(first) if comma else None
+
+    def is_off(self, name: str, text: str) -> bool:
+        """Say whether a message to the device switches it off."""
+        if self.link == "can":
+            return text == f"{self.node(name) << 4:03X} 08 00 00 00 00 00 00 00"
+        return text.startswith("OUTP OFF")
+
+    def is_read(self, name: str, text: str) -> bool:
+        """Say whether a message to the device asks for voltage and current."""
+        if self.link == "can":
+            return text == f"{self.node(name) << 4 | 1:03X} 03"
+        return text.startswith("MEAS:ARR?")
+
+    def metric(self, name: str) -> dict[str, float]:
+        """Return a metric of the unit by station."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.unit.http_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        found = [line.rpartition(" ") for line in lines if line.startswith(f"{name}{{")]
+        return {head.split('"')[1]: float(value) for head, _, value in found}
+
+
+def together(workers: list[threading.Thread]) -> None:
+    """Run some threads to their end."""
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def pause(waits: random.Random, least_s: float, most_s: float) -> None:
+    """Wait some time, so that nothing keeps step with a control period."""
+    time.sleep(waits.uniform(least_s, most_s))
