@@ -22,6 +22,10 @@ AGAIN_S = 1.0
 TRY_S = 10.0
 # The loop's own call may hold the device for one slow exchange; then off goes out all the same.
 LOCK_S = 0.3
+# What only switches follows the current, which is off by then: a relay that opens under it may weld.
+CURRENT_FIRST_S = 0.5
+# A new user of a device waits so long for the off that is being tried there.
+TAKE_OVER_S = 2.0
 
 
 class Held:
@@ -40,6 +44,8 @@ class Held:
         self.off_since_s: float | None = None
         """Since when off is being tried, None when it is not."""
         self._next_try_s = 0.0
+        self._left_s: float | None = None
+        self._taken_over = False
 
     @property
     def is_power(self) -> bool:
@@ -53,7 +59,9 @@ class Held:
     def why_off(self, now_s: float) -> str | None:
         """Return why it must be off now, None when it may stay as it is."""
         if self.abandoned:
-            return "its control loop is gone"
+            self._left_s = now_s if self._left_s is None else self._left_s
+            waits = not self.is_power and now_s - self._left_s < CURRENT_FIRST_S
+            return None if waits else "its control loop is gone"
         if self.may_be_on and now_s > self.permit_until_s:
             return "the control loop did not renew its permit in time"
         return self.cut if self.off_since_s is not None else None
@@ -77,6 +85,8 @@ class Held:
         self._next_try_s = now_s + AGAIN_S
         locked = self.lock.acquire(timeout=LOCK_S)
         try:
+            if self._taken_over:
+                return True
             off = self._off()
         finally:
             if locked:
@@ -103,6 +113,20 @@ class Held:
             self.device.close()
         self.is_open = False
         return False
+
+    def give_up(self) -> bool | None:
+        """Leave the device to a new user and free its port; say whether it may be on.
+
+        None: an off is being tried there and does not end.
+        """
+        if not self.lock.acquire(timeout=TAKE_OVER_S):
+            return None
+        try:
+            self._taken_over = True
+            self.close()
+            return self.may_be_on
+        finally:
+            self.lock.release()
 
     def close(self) -> None:
         """Disconnect."""

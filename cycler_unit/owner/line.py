@@ -21,6 +21,8 @@ logger = logging.getLogger("cycler_unit.owner")
 OWNER_S = 8.0
 # How often the agent tells the parent that it lives.
 LIFE_S = 1.0
+# Looks of that length without a word of the parent: it is gone, though its process may be there (stopped).
+SILENT_LOOKS = 6
 
 
 class ToParent(msgspec.Struct, array_like=True):
@@ -32,9 +34,9 @@ class ToParent(msgspec.Struct, array_like=True):
 
 
 class ToAgent(msgspec.Struct, array_like=True):
-    """Where a bus's owner is, or ``stop``."""
+    """Where a bus's owner is, ``tick`` (the parent lives), or ``stop``."""
 
-    what: Literal["at", "stop"]
+    what: Literal["at", "tick", "stop"]
     bus: str = ""
     address: str = ""
 
@@ -50,14 +52,16 @@ class ParentLine(threading.Thread):
         self._sending = threading.Lock()
 
     def run(self) -> None:
-        """Hear the parent until it is gone; tell it that the agent lives."""
-        told_s, parent = 0.0, os.getppid()
+        """Hear the parent until it is gone or silent; tell it that the agent lives."""
+        told_s, parent, silent = 0.0, os.getppid(), 0
         try:
-            while os.getppid() == parent:
+            while os.getppid() == parent and silent < SILENT_LOOKS:
                 if time.monotonic() - told_s >= LIFE_S:
                     told_s = time.monotonic()
                     self._send(ToParent("life"))
+                silent += 1
                 if self._line.poll(LIFE_S):
+                    silent = 0
                     self._hear(msgspec.msgpack.decode(self._line.recv_bytes(), type=ToAgent))
         except (EOFError, OSError):
             pass
@@ -66,6 +70,8 @@ class ParentLine(threading.Thread):
     def _hear(self, message: ToAgent) -> None:
         if message.what == "stop":
             self._ended("asked to stop")
+            return
+        if message.what == "tick":
             return
         with self._changed:
             self._addresses[message.bus] = message.address

@@ -201,6 +201,8 @@ class Parent:
             self._ticked_s = now_s
             for owner in self._owners.values():
                 owner.send(b"tick")
+            if self._agent is not None:
+                self._agent.send(msgspec.msgpack.encode(ToAgent("tick")))
 
     # --- owners ---------------------------------------------------------------------------------
 
@@ -211,6 +213,8 @@ class Parent:
         self._owners[bus] = owner = self._start(
             f"owner {bus}", server.main, self._secret, packed, self._kinds_file
         )
+        # Until it says so itself: one that dies before its first sign of life leaves them to the next.
+        owner.life = Life("", places=rescue)
         logger.info("event=owner_started bus='%s' pid=%s rescue=%d", bus, owner.process.pid, len(rescue))
         self._write_list()
 

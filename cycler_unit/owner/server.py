@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from multiprocessing import AuthenticationError, connection
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ import msgspec
 
 from cycler_unit import catalogue, logs
 from cycler_unit.buses.local import LocalBuses
-from cycler_unit.drivers.errors import DeviceFault, DriverError
+from cycler_unit.buses.protocol import device_key
+from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DriverError
 from cycler_unit.lock import Lock
 from cycler_unit.owner.calls import BUS, DEVICE, Answer, Call, Place, kind_of_error, pack
-from cycler_unit.owner.guard import Held
+from cycler_unit.owner.guard import CURRENT_FIRST_S, Held
 
 logger = logging.getLogger("cycler_unit.owner")
 
@@ -66,9 +66,12 @@ class Owner:
 
     def _rescue(self, place: Place) -> None:
         """Take a device that a dead owner may have left on; the guard switches it off at once."""
+        if any(device_key(each.place.link) == device_key(place.link) for each in self._held):
+            return  # twice in the list: left by one user, opened by the next
         try:
             held = Held(place, self._buses.device(place.kind, place.link, place.name))
-        except DriverError as error:
+        except Exception as error:
+            # Whatever a driver's constructor raises: the other devices of the bus need this owner.
             logger.error("event=rescue_impossible device='%s' reason='%s'", place.name, error)
             return
         held.may_be_on = held.abandoned = True
@@ -86,7 +89,7 @@ class Owner:
             threading.Thread(target=self._serve, args=(talk,), daemon=True).start()
 
     def _serve(self, talk: connection.Connection) -> None:
-        served = Served(talk, self._buses, self._hold, self._kinds_file)
+        served = Served(talk, self._buses, self, self._kinds_file)
         try:
             served.run()
         except (EOFError, OSError):
@@ -97,9 +100,32 @@ class Owner:
                 served.held.abandoned = True
             talk.close()
 
-    def _hold(self, held: Held) -> None:
+    def hold(self, held: Held) -> None:
+        """Guard a device from now on."""
         with self._lock:
             self._held.append(held)
+
+    def take_over(self, held: Held) -> None:
+        """Let a device's new user follow those who left it, before it opens: two would fight for one port.
+
+        What they had not switched off yet is the new user's to switch off: opening does, else the guard.
+        Raises ``DeviceLost`` while an off is being tried that does not end.
+        """
+        key = device_key(held.place.link)
+        with self._lock:
+            before = [
+                each
+                for each in self._held
+                if each is not held and each.abandoned and device_key(each.place.link) == key
+            ]
+        for each in before:
+            may_be_on = each.give_up()
+            if may_be_on is None:
+                raise DeviceLost(f"{held.place.name} is still being switched off")
+            held.may_be_on |= may_be_on
+            with self._lock:
+                if each in self._held:
+                    self._held.remove(each)
 
     # --- the guard ------------------------------------------------------------------------------
 
@@ -155,13 +181,11 @@ class Owner:
         until_s = time.monotonic() + LEAVE_S
         with self._lock:
             held_now = list(self._held)
-        threads = [
-            threading.Thread(target=held.switch_off, args=("the unit stops",), daemon=True)
-            for held in held_now
-            if held.may_be_on
-        ]
-        for thread in threads:
-            thread.start()
+        on = [held for held in held_now if held.may_be_on]
+        threads = self._switch_off([held for held in on if held.is_power])
+        if len(threads) < len(on):
+            time.sleep(CURRENT_FIRST_S)  # what only switches follows the current, of other owners too
+            threads += self._switch_off([held for held in on if not held.is_power])
         for thread in threads:
             thread.join(max(0.0, until_s - time.monotonic()))
         for held in held_now:
@@ -172,18 +196,23 @@ class Owner:
         with contextlib.suppress(Exception):
             self._listener.close()
 
+    @staticmethod
+    def _switch_off(held: list[Held]) -> list[threading.Thread]:
+        threads = [
+            threading.Thread(target=each.switch_off, args=("the unit stops",), daemon=True) for each in held
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
+
 
 class Served:
     """One connection: either one device, or the bus itself (detection, console)."""
 
     def __init__(
-        self,
-        talk: connection.Connection,
-        buses: LocalBuses,
-        hold: Callable[[Held], None],
-        kinds_file: Path | None,
+        self, talk: connection.Connection, buses: LocalBuses, owner: Owner, kinds_file: Path | None
     ) -> None:
-        self._talk, self._buses, self._hold = talk, buses, hold
+        self._talk, self._buses, self._owner = talk, buses, owner
         self._kinds_file = kinds_file
         self.held: Held | None = None
 
@@ -211,7 +240,7 @@ class Served:
         if call.do == "device":
             place = msgspec.msgpack.decode(call.args, type=Place)
             self.held = Held(place, self._buses.device(place.kind, place.link, place.name))
-            self._hold(self.held)
+            self._owner.hold(self.held)
             return None
         if call.do in BUS:
             return self._ask_bus(call)
@@ -231,7 +260,11 @@ class Served:
         if held is None:
             raise DriverError("no device was named on this connection")
         args = msgspec.msgpack.decode(call.args, type=DEVICE[do][0])
+        if do == "open":
+            self._owner.take_over(held)
         with held.lock:
+            if do == "open" and held.may_be_on:
+                held.permit(CALL_S)  # if this fails the guard goes on with switching off
             if call.permit_s is not None:
                 held.permit(max(call.permit_s, CALL_S))  # while it is served the loop is there and waits
             if do in ("read", "apply", "fault", "unasked") and held.cut is not None:
