@@ -106,6 +106,8 @@ class Devices:
         """Let others use this place again."""
         with self._lock:
             self._held.pop(device_key(link), None)
+            # A serial port's device file may have changed meanwhile: the same link had another key.
+            self._held = {key: each for key, each in self._held.items() if each != link}
 
     def is_held(self, link: Link) -> bool:
         """Tell whether a station has this place."""

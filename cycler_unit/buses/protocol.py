@@ -6,8 +6,11 @@ has one, and everybody else (stations, detection, console) asks it through ``cyc
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -70,22 +73,54 @@ class Buses(Protocol):
 
 # What makes two links the same bus, by kind; more keys in a link say where on the bus a device is.
 _PLACE = {
-    "visa": ("resource",),
-    "serial": ("port",),
     "can": ("interface", "channel", "port"),
-    "http": ("url",),
-    "modbus": ("host", "port"),
     "caen": ("address",),
 }
+MODBUS_PORT, MODBUS_UNIT = 502, 1
+_ASRL = re.compile(r"ASRL(?P<port>.+?)(::INSTR)?$", re.IGNORECASE)
+_BOARD_0 = re.compile(r"(?P<interface>[A-Za-z]+)0(?=::)")
 
 
 def bus_key(link: Link) -> str:
-    """Return the name of the bus that a link runs on: the same text for all devices on it."""
+    """Return the name of the bus that a link runs on: the same text for all devices on it.
+
+    However the link is written: two names of one port would be two owners of it.
+    """
     kind = str(link.get("kind", ""))
+    if kind in ("visa", "serial"):
+        return _text_key(kind, str(link.get("resource", "")), str(link.get("port", "")))
+    if kind == "http":
+        found = urlsplit(str(link.get("url", "")))
+        return f"http:{found.scheme}://{found.netloc.lower()}{found.path.rstrip('/')}"
+    if kind == "modbus":
+        return f"modbus:{str(link.get('host', '')).lower()}:{link.get('port', MODBUS_PORT)}"
     return ":".join([kind, *(str(link.get(name, "")) for name in _PLACE.get(kind, ()))])
+
+
+def _text_key(kind: str, resource: str, port: str) -> str:
+    """Return one name for ``/dev/serial/by-id/...``, ``/dev/ttyUSB0`` and ``ASRL/dev/ttyUSB0::INSTR``."""
+    if kind == "serial" and port:
+        return f"serial:{_port(port)}"
+    if serial := _ASRL.match(resource):
+        return f"serial:{_port(serial['port'])}"
+    interface, *rest = _BOARD_0.sub(r"\g<interface>", resource, count=1).split("::")
+    if interface.upper() != "TCPIP" or not rest:
+        return f"{kind}:{resource}"
+    host, *where = rest
+    # The board 0 and the device inst0 are what VISA takes where nothing is said.
+    named = [each.upper() for each in where if each.lower() != "inst0"]
+    return f"{kind}:" + "::".join(["TCPIP", host.lower(), *(named or ["INSTR"])])
+
+
+def _port(name: str) -> str:
+    """Return a serial port's own device file: names under /dev/serial are links to it."""
+    return os.path.realpath(name) if name.startswith("/") else name.upper()
 
 
 def device_key(link: Link) -> str:
     """Return the name of one place on a bus: equal for two descriptions of the same device."""
-    where = [f"{name}={link[name]}" for name in ("node", "unit", "slot", "channel_no") if name in link]
+    given = dict(link)
+    if link.get("kind") == "modbus":
+        given.setdefault("unit", MODBUS_UNIT)
+    where = [f"{name}={given[name]}" for name in ("node", "unit", "slot", "channel_no") if name in given]
     return ":".join([bus_key(link), *where])

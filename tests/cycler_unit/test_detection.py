@@ -218,7 +218,7 @@ def test_ports_that_the_computer_lists_are_asked_but_not_twice(
     monkeypatch.setitem(detection.LISTS, "serial", lambda: ports)
     named = {"kind": "visa", "resource": "ASRL/dev/ttyX0::INSTR"}
     Devices([named], buses, discover=["serial"]).scan(make_safe=False)
-    assert sorted(bus for bus, _ in buses.asked) == ["serial:/dev/ttyX1", "visa:ASRL/dev/ttyX0::INSTR"]
+    assert sorted(bus for bus, _ in buses.asked) == ["serial:/dev/ttyX0", "serial:/dev/ttyX1"]
 
 
 def test_a_list_that_cannot_be_made_does_not_stop_the_scan(
