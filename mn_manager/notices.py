@@ -57,7 +57,7 @@ class Notices(threading.Thread):
         for row in services.take(self.manager, AT_ONCE - len(self._out)):
             title, text = words.of(row)
             assert row.target is not None, "only rows with an address are taken"
-            self._out[self._pool.submit(sending.send, row.target.address, title, text)] = row
+            self._out[self._pool.submit(sending.send_to, row.target, title, text)] = row
 
     def _collect(self) -> None:
         for future in [future for future in self._out if future.done()]:

@@ -37,7 +37,7 @@ def _send(manager: str = "m1") -> list[Outcome]:
     came = []
     for row in services.take(manager, 10):
         assert row.target is not None
-        outcome = sending.send(row.target.address, *words.of(row))
+        outcome = sending.send_to(row.target, *words.of(row))
         assert services.finish(row, outcome)
         came.append(outcome)
     return came

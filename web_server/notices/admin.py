@@ -21,7 +21,7 @@ class TargetAdmin(ShownAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Return all fields but the address, which may hold a password."""
-        return [name for name in super().get_fields(request, obj) if name != "address"]
+        return [name for name in super().get_fields(request, obj) if name != "sealed"]
 
 
 @admin.register(Escalation)

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from web_server.experiments.models import Alarm
 from web_server.lib.entity import Entity
+from web_server.notices import sealing
 
 
 class Target(Entity):
@@ -21,8 +22,8 @@ class Target(Entity):
 
     name = models.CharField(max_length=100, unique=True)
     way = models.CharField(max_length=8, choices=Way.choices)
-    # Holds a password or a secret path: no page, no API and no log ever shows it again.
-    address = models.TextField(editable=False)
+    # The address, encrypted: it holds a password or a secret path. No page, no API and no log shows it again.
+    sealed = models.TextField(editable=False)
     # What people see of it: where it goes, without what is secret.
     shown = models.CharField(max_length=250, editable=False)
     place = models.PositiveSmallIntegerField(default=1)
@@ -39,6 +40,15 @@ class Target(Entity):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def address(self) -> str:
+        """Return the address as `apprise` takes it; raises ``sealing.Unreadable`` under another key."""
+        return sealing.unseal(self.sealed)
+
+    @address.setter
+    def address(self, url: str) -> None:
+        self.sealed = sealing.seal(url)
 
 
 class Escalation(models.Model):

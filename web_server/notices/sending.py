@@ -6,6 +6,8 @@ import logging
 from typing import NamedTuple
 
 from web_server.notices.addresses import secrets_of
+from web_server.notices.models import Target
+from web_server.notices.sealing import Unreadable
 
 # What apprise says while it works may hold an address: it reaches no log, only `_words` below.
 logging.getLogger("apprise").propagate = False
@@ -17,6 +19,15 @@ class Outcome(NamedTuple):
 
     sent: bool
     text: str = ""
+
+
+def send_to(target: Target, title: str, body: str) -> Outcome:
+    """Send to a target; an address that cannot be read any more is an outcome in words."""
+    try:
+        url = target.address
+    except Unreadable as error:
+        return Outcome(False, str(error))
+    return send(url, title, body)
 
 
 def send(url: str, title: str, body: str) -> Outcome:
