@@ -36,7 +36,7 @@ def test_by_default_the_test_is_held_paused_with_an_alarm_and_a_latch(bench: Ben
     bench.build()
     until(lambda: bench.live.state == "tripped", 10)
     assert bench.live.beat().experiment == started.experiment
-    assert bench.statuses()[-1] == "paused"
+    until(lambda: bench.statuses()[-1] == "paused", 10, "the event follows the latch")
     alarm = bench.events("alarm")[-1]["detail"]
     assert (alarm["code"], alarm["class"]) == ("held", "hold")
     assert not bench.truth()["output"]

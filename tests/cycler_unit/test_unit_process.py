@@ -72,7 +72,8 @@ def test_kill_9_in_the_middle_of_a_step_loses_and_doubles_nothing(lab: Lab, poli
     until(lambda: not lab.truth()["output"], 15, "the first thing is off")
     if policy == "hold":
         until(lambda: lab.manager.state(lab.station.station) == "tripped", 20)
-        assert lab.manager.statuses(started.experiment) == ["running", "paused"]
+        held = ["running", "paused"]
+        until(lambda: lab.manager.statuses(started.experiment) == held, 20, "the event follows the heartbeat")
         assert (
             lab.manager.ask("experiment.stop", ExperimentStop(experiment=started.experiment)).outcome
             == "done"
