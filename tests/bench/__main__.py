@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.stack.cellyard import Cellyard
 
-from . import command, idle, jitter, reaction, start
+from . import command, idle, jitter, reaction, slow, start
 from .bench_unit import LINKS
 from .figures import Figure, table
 from .live import Watcher
@@ -50,6 +50,7 @@ def main() -> int:
                 figures += measure(lab, parts, Path(folder))
         if "reaction" in parts:
             figures += reaction.measure(Path(folder), given.events, links)
+            figures += slow.measure(Path(folder)) if "can" in links else []
             figures += jitter.measure(Path(folder), links)
     print(f"\n{machine()}\n\n{table(figures)}")
     return 0

@@ -34,6 +34,7 @@ from wire.messages import (
     StationAcknowledge,
     StationConfigure,
     StationDevice,
+    StationMeasure,
 )
 
 PERIOD_S = 0.01
@@ -66,14 +67,29 @@ class Told(Manager):
 
 
 class BenchUnit:
-    """``count`` stations of one power device each on one kind of link, every 10 ms, and one device in none."""
+    """``count`` stations of one power device each on one kind of link, every 10 ms, and one device in none.
 
-    def __init__(self, folder: Path, link: str, count: int, log: int = 400) -> None:
+    ``monitor`` (CAN): the first station has a cell monitor too, which speaks once a second.
+    """
+
+    def __init__(self, folder: Path, link: str, count: int, log: int = 400, *, monitor: bool = False) -> None:
         self.link, self.count, self.folder = link, count, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.names = [f"{link}{number}" for number in range(1, count + 1)]
         place = {"interface": "udp_multicast", "channel": "239.74.163.2", "port": free_port()}
         devices = [self._device(name, number, place) for number, name in enumerate(self.names)]
+        self.monitor = monitor
+        if monitor:
+            devices.append(
+                {
+                    "name": "bms",
+                    "model": "bms-plak",
+                    "unit": 1,
+                    "spread_mv": 0,
+                    "circuit": self.names[0],
+                    **place,
+                }
+            )
         spare: dict[str, Any] = {"name": "spare", "model": MODEL, "circuit": "spare", "port": 0}
         self.simulators = Simulators(
             folder / "simulators", [], devices=[*devices, spare],
@@ -118,6 +134,8 @@ class BenchUnit:
     def place(self, name: str) -> dict[str, Any]:
         """Return a device's link with its place on the bus."""
         found: dict[str, Any] = self.described[name]["links"][0]
+        if name == "bms":
+            return {**found, "unit": 1}
         return found | ({"node": self.node(name)} if self.link == "can" else {})
 
     def node(self, name: str) -> int:
@@ -125,14 +143,20 @@ class BenchUnit:
         return FIRST_NODE + self.names.index(name)
 
     def _station(self, name: str) -> StationConfigure:
-        found = self.described[name]
-        device = StationDevice(
-            device=key_of(name), role="power", model=found["model"], serial_number=found["serial_number"],
-            link=self.place(name), name=name,
-        )  # fmt: skip
+        devices, measures = [self._in_station(name, "power")], []
+        if self.monitor and name == self.names[0]:
+            devices.append(self._in_station("bms", "bms"))
+            measures.append(StationMeasure(device=key_of("bms"), measure="vcell1_v", name="vcell1_v"))
         return StationConfigure(
-            station=str(uuid.uuid5(uuid.NAMESPACE_OID, name)), name=name, version=1, devices=[device],
-            loop_period_s=PERIOD_S,
+            station=str(uuid.uuid5(uuid.NAMESPACE_OID, name)), name=name, version=1, devices=devices,
+            measures=measures, loop_period_s=PERIOD_S,
+        )  # fmt: skip
+
+    def _in_station(self, name: str, role: Any) -> StationDevice:
+        found = self.described[name]
+        return StationDevice(
+            device=key_of(name), role=role, model=found["model"], serial_number=found["serial_number"],
+            link=self.place(name), name=name,
         )  # fmt: skip
 
     # --- start and end ----------------------------------------------------------------------------
