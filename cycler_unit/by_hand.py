@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cycler_unit import contract, hand_limits
+from cycler_unit import contract, hand_limits, left_alone
 from cycler_unit.contract import Refusal
 from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceLost, DriverError
@@ -98,12 +98,17 @@ class ByHand:
             raise Refusal(f"{held.person} holds the station by hand")
         if station.conductor.experiment is not None:
             raise Refusal("an experiment runs on the station; manual control waits for its end", 20)
+        self._refuse_unsafe()
+
+    def _refuse_unsafe(self) -> None:
+        """Raise :class:`Refusal` for what forbids current now, also under a lease that was given before."""
+        station = self._station
         if station.unsafe is not None:
             raise Refusal(f"the station is not confirmed off: {station.unsafe}", 6)
         if station.latched:
             raise Refusal(f"the station is tripped and not acknowledged: {station.kept.latches[0].text}", 7)
-        if station.zone_open is not None:
-            raise Refusal(station.zone_open, 18)
+        if station.zone_why is not None:
+            raise Refusal(station.zone_why, 18)
 
     def _make(self, args: DeviceLease) -> Lease:
         now_s = time.monotonic()
@@ -172,6 +177,9 @@ class ByHand:
         if args.device not in {place.device.device for place in self._station.parts.places}:
             raise Refusal("the station does not have that device")
         point = self._target(lease, args.values)
+        if point is not None:
+            self._refuse_unsafe()
+            left_alone.refuse_by_hand(self._station, point, lease.limits)
         self._say(f"{lease.person} sets {_words(args.values)}", lease.person)
         if point is None:
             self._off()

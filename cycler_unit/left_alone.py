@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 from cycler_unit import contract
 from cycler_unit.contract import Refusal
+from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceLost, DriverError
-from cycling.envelope import Envelope
+from cycling import rules_station
+from cycling.envelope import BatteryLimits, Envelope
+from cycling.limits import operating
 
 if TYPE_CHECKING:
     from cycler_unit.station import Station
@@ -25,13 +28,38 @@ CONFIRM_S = 5.0
 LAPSE_S = 3.0
 
 
+def refuse_by_hand(station: Station, target: Target, limits: Envelope) -> None:
+    """Raise :class:`Refusal` when nothing would end what a person asks for if the unit fell silent.
+
+    As for steps: a device that does not bound the direction, no dead-man output, and more than the station's
+    ``unguarded_max_wh``, or nobody knows how much (it is no recorded battery).
+    """
+    wake = station.conductor.wake
+    own, loaded = wake.station_limits(), station.watch.battery
+    ref = loaded.battery if loaded is not None else None
+    holds = BatteryLimits(
+        cells_in_series=ref.cells_in_series if ref is not None else 1,
+        capacity_ah=ref.capacity_ah if ref is not None else None,
+        energy_wh=ref.energy_wh if ref is not None else None,
+        voltage_max_v=operating(limits, "voltage_v", "max"),
+    )
+    asked = {"charge": target.charge_current_max_a, "discharge": target.discharge_current_max_a}
+    for way in rules_station.bare_ways(own, wake.limits(), holds):
+        if asked[way] > 0.0:
+            raise Refusal(
+                f"left alone, the device does not end a {way} by itself, and what is connected holds more than "
+                f"{own.unguarded_max_wh:g} Wh or nobody knows: give the station a dead-man output",
+                3,
+            )
+
+
 class LeftAlone:
     """Make one station safe to be left alone; used by its thread only."""
 
     def __init__(self, station: Station, now: Callable[[], float] = time.monotonic) -> None:
         self._station, self._now = station, now
         self._since_s: float | None = None
-        self._turned_s = now()
+        self._turned_s, self._was_on = now(), False
 
     def lapsed(self) -> str | None:
         """Return why the dead-man output must have opened since the last turn of the loop, None if not.
@@ -39,9 +67,10 @@ class LeftAlone:
         Refreshed again it would close on a cell under load: the test ends first.
         """
         before_s, self._turned_s = self._turned_s, self._now()
+        was_on, self._was_on = self._was_on, self._station.power.output_on
         stood_s = self._turned_s - before_s
         name = self._station.kept.configure.dead_man
-        if not name or not self._station.power.output_on or stood_s < LAPSE_S:
+        if not name or not (was_on and self._was_on) or stood_s < LAPSE_S:
             return None
         return f"the control loop stood still for {stood_s:.1f} s: the dead-man output {name} may have opened"
 
