@@ -38,8 +38,13 @@ EXCHANGES = 1000
 
 @dataclass
 class Found:
-    """What the events of one kind were; ``lacking``: why some could not be read from the log."""
+    """What the events of one kind were.
 
+    ``device_first``: how often the device's own protection had switched off before it showed a violating
+    reading; ``lacking``: why others could not be read from the log.
+    """
+
+    device_first: int = 0
     reaction_s: list[float] = field(default_factory=list)
     readings: list[int] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
@@ -120,6 +125,8 @@ def reactions(unit: BenchUnit, events: int, exchange_s: float) -> list[Figure]:
         goal_s = readings * (PERIOD_S + exchange_s)
         used = f"{percentile(found.readings, 50):g} readings"
         lacking = f"; {len(found.lacking)} not seen: {found.lacking[0]}" if found.lacking else ""
+        if found.device_first:
+            lacking += f"; {found.device_first} left out: the device's own protection was first"
         stations = in_words(unit.count)
         figures += tail(
             f"{LINKS[unit.link]}, {stations}, {kind}", found.reaction_s, goal_s, f"{used}{lacking}"
@@ -159,6 +166,9 @@ def _event(
             log, lambda text: unit.voltage(name, text), lambda text: unit.is_off(name, text)
         )
     except AssertionError as error:
+        if alarm["code"] == "device_fault":
+            found.device_first += 1
+            return
         raise AssertionError(f"{error}; the alarm: {alarm['text']}") from None
     found.reaction_s.append(seconds)
     found.readings.append(readings)
