@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from cycler_unit.readings import Taken
 from cycling.envelope import Envelope
+from cycling.judge import judged
 
 # safety.md rule 4.
 STEADY_V = 0.005
@@ -19,6 +20,8 @@ STEADY_V = 0.005
 AGREE_MIN_V = 0.020
 # "Near" the expected rest voltage: rule 10 says 50 mV per cell.
 NEAR_V_PER_CELL = 0.050
+# A slow meter or monitor that is just beginning is waited for this long.
+SEEN_S = 10.0
 # Three means are compared, so that the noise of single readings does not count as drift.
 PARTS = 3
 
@@ -73,7 +76,23 @@ class WiringCheck:
             return f"the voltage is {taken.voltage_v:.3f} V: the leads are reversed or the holder is empty"
         if why := self._outside(taken.voltage_v) or self._disagree(taken):
             return why
-        return self._steady(taken.taken_s, taken.voltage_v)
+        verdict = self._steady(taken.taken_s, taken.voltage_v)
+        return self._unseen(taken) if verdict == "" else verdict
+
+    def _unseen(self, taken: Taken) -> str | None:
+        """Return "" when every value is there without which the first reading of the test would trip.
+
+        None while one may still come: a monitor speaks once a second, and not before it was found.
+        """
+        found = {"temperature_c": taken.temperature_c, **taken.extended}
+        needed = (each for each in judged(self.envelope) if not each.delay_s)
+        absent = sorted({each.quantity for each in needed if found.get(each.quantity, 0.0) is None})
+        if not absent:
+            return ""
+        assert self._began_s is not None
+        if taken.taken_s - self._began_s < SEEN_S:
+            return None
+        return f"{', '.join(absent)} could not be read for {SEEN_S:.0f} s, and the test has limits on it"
 
     def _steady(self, now_s: float, voltage_v: float) -> str | None:
         window = self._window

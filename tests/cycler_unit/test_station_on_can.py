@@ -10,7 +10,9 @@ import pytest
 
 from cycler_unit.buses import can_scan
 from cycler_unit.buses.local import LocalBuses
+from cycler_unit.mail import Ask
 from cycling.envelope import BatteryLimits
+from tests.cycler_unit.bench import Answered
 from tests.cycler_unit.lab import LIMITS, Lab, cc, key_of
 from tests.stack.simulated import Simulators
 from tests.stack.waiting import free_port, until
@@ -222,3 +224,18 @@ def test_an_empty_holder_refuses_the_start(station: OnCan) -> None:
     station.simulators.ask(circuit="cell", fault="wrong_cell", absent=True)
     answered = station.ask("start", station.message(cc(0.3), limits=LIMITS), 60.0)
     assert answered.outcome == "refused"
+
+
+def test_a_start_before_the_monitors_first_snapshot_waits_for_it(station: OnCan) -> None:
+    station.break_("bms", "silent")
+    until(lambda: measured(station, "vcell1_v") is None, 20, "the monitor's values are too old")
+    answered = Answered()
+    station.live.mail.put(Ask("start", station.message(cc(0.3), limits=SMALL), answered, False))
+    wake = station.live.conductor.wake
+    until(lambda: wake.check is not None and wake.check.rest_voltage_v, 20, "only the monitor is missing")
+    assert answered.outcome is None
+    station.simulators.ask(device="bms", clear=True)
+    until(lambda: answered.outcome is not None, 60, "the start is answered")
+    assert answered.outcome == "done", answered.reason
+    station.flows(0.25)
+    assert not station.live.latched

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from cycler_unit.drivers.base import Measured
 from cycler_unit.readings import Taken
 from cycler_unit.wiring import Expected, WiringCheck
+from cycling.contract import Limit
 from tests.cycler_unit.bench import CHARGE, limits_of, profile
 
 
@@ -21,13 +23,18 @@ def check(**more: Any) -> WiringCheck:
     return WiringCheck(**{**values, **more})
 
 
-def taken(at_s: float, voltage_v: float | None, others: dict[str, float] | None = None) -> Taken:
+def taken(
+    at_s: float,
+    voltage_v: float | None,
+    others: dict[str, float] | None = None,
+    extended: dict[str, float | None] | None = None,
+) -> Taken:
     """Return a reading with the output off."""
     other = {
         key: Measured(voltage_v=value, current_a=None, power_w=None, began_s=at_s, time_us=0)
         for key, value in (others or {}).items()
     }
-    return Taken(0, at_s, voltage_v, 0.0, None, None, {}, other)
+    return Taken(0, at_s, voltage_v, 0.0, None, None, extended or {}, other)
 
 
 def run(wiring: WiringCheck, voltage_of: Any, seconds: float = 20.0, **more: Any) -> str | None:
@@ -96,3 +103,27 @@ def test_two_devices_that_disagree_are_refused() -> None:
     assert run(check(accuracies_v=accuracies), lambda t: 3.7, others={"meter": 3.715}) == ""
     wide = {"": 0.03, "meter": 0.03}
     assert run(check(accuracies_v=wide), lambda t: 3.7, others={"meter": 3.75}) == ""
+
+
+def with_cell_limit(**more: Any) -> Any:
+    """Return an envelope that a bound monitor's cell 1 may not leave."""
+    envelope = limits_of(profile(CHARGE))
+    limit = Limit(quantity="vcell1_v", side="max", operating=4.2, trip=4.25, **more)
+    return msgspec.structs.replace(envelope, limits=(*envelope.limits, limit))
+
+
+def test_a_monitor_that_has_not_spoken_yet_is_waited_for() -> None:
+    wiring = check(envelope=with_cell_limit())
+    late: dict[str, float | None] = {"vcell1_v": None}
+    assert run(wiring, lambda t: 3.7, 8.0, extended=late) is None
+    assert wiring.add(taken(8.1, 3.7, extended={"vcell1_v": 3.7})) == ""
+
+
+def test_a_monitor_that_never_speaks_is_refused_in_words() -> None:
+    verdict = run(check(envelope=with_cell_limit()), lambda t: 3.7, extended={"vcell1_v": None})
+    assert verdict == "vcell1_v could not be read for 10 s, and the test has limits on it"
+
+
+def test_what_may_be_missing_for_a_while_is_not_waited_for() -> None:
+    wiring = check(envelope=with_cell_limit(delay_s=30.0))
+    assert run(wiring, lambda t: 3.7, 3.0, extended={"vcell1_v": None}) == ""
