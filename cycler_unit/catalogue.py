@@ -61,6 +61,42 @@ def get(key: str) -> Kind:
     raise KeyError(f"this unit does not know the device model {key!r}")
 
 
+def is_own(kind: Kind) -> bool:
+    """Tell whether a row is one that an operator added: neither shipped nor another package's."""
+    return all(kind.key != each.key for each in shipped())
+
+
+def ratings(kind: Kind) -> dict[str, Any]:
+    """Return what a row that an operator added says instead of its family's driver; {} for any other row.
+
+    ``rated``: the driver's own names for model, ratings and steps; and those limits that the family's row
+    repeats in its settings.
+    """
+    if not is_own(kind):
+        return {}
+    steps = {each.name: each.resolution for each in kind.measures}
+    rated: dict[str, Any] = {"model": kind.model}
+    for quantity, unit in (("voltage", "v"), ("current", "a"), ("power", "w")):
+        ends = [getattr(kind, f"{quantity}_{side}_{unit}") for side in ("min", "max")]
+        most = max((abs(end) for end in ends if end is not None), default=0.0)
+        rated |= {f"nominal_{unit}": most} if most else {}
+        step = steps.get(f"{quantity}_{unit}", 0.0)
+        rated |= {f"step_{unit}": step} if step else {}
+    limits: dict[str, Any] = {
+        name: getattr(kind, name)
+        for name in ("voltage_max_v", "current_max_a")
+        if name in kind.settings and getattr(kind, name) is not None
+    }
+    return {"rated": rated, **limits}
+
+
+def narrowed(kind: Kind, text: str) -> Kind:
+    """Return the operator's row of the same driver that fits an identity too, else ``kind`` itself."""
+    with _lock:
+        own = [each for each in _taught.values() if (each.family, each.driver) == (kind.family, kind.driver)]
+    return match(text, own) or kind
+
+
 def match(text: str, among: Iterable[Kind] | None = None) -> Kind | None:
     """Return the kind whose pattern fits what a device says of itself, or None."""
     for kind in all_kinds() if among is None else among:

@@ -99,13 +99,16 @@ def scan(link: Link, say: Say, busy: list[dict[str, Any]], listen_s: float = LIS
             time.sleep(PACE_S)
         say(len(nodes), len(nodes) + 1, f"listening for {listen_s:g} s")
         frames = ear.hear(listen_s, most=100_000)
-    found = {seen_key: seen for seen_key, seen in _told(link, frames) if seen_key not in taken}
+    found: dict[str, Seen] = {}
+    for key, seen in _told(link, frames):
+        # The first frame of each, but whoever says who he is counts more than what was heard of him before.
+        if key not in taken and (key not in found or (seen.kind and not found[key].kind)):
+            found[key] = seen
     return [found[key] for key in sorted(found)]
 
 
 def _told(link: Link, frames: list[Frame]) -> Iterator[tuple[str, Seen]]:
-    """Read who spoke; frames of anybody else are shown once per node with what they said."""
-    strangers: set[str] = set()
+    """Read who spoke; of anybody else the first frame of each node is shown."""
     for frame in frames:
         payload = bytes.fromhex(frame.payload)
         node, message = frame.id >> 4, frame.id & 0xF
@@ -115,18 +118,17 @@ def _told(link: Link, frames: list[Frame]) -> Iterator[tuple[str, Seen]]:
         elif node in EPC_NODES and message == INFO and len(payload) == INFO_DLC:
             there = {**link, "node": node}
             yield device_key(there), _epc(there, payload, frame)
-        elif node not in EPC_NODES:
+        else:
+            # Also in the range of EPCs: one of these would have answered with its INFO.
             there = {**link, "node": node}
-            key = device_key(there)
-            if key not in strangers:
-                strangers.add(key)
-                yield key, Seen(link=there, answered=_answered(frame))
+            yield device_key(there), Seen(link=there, answered=_answered(frame))
 
 
 def _epc(link: dict[str, Any], payload: bytes, frame: Frame) -> Seen:
     for kind in (each for each in catalogue.all_kinds() if each.type == "Epc"):
         identity = _identity(kind, payload)
         if identity is not None and catalogue.match(identity.text, [kind]) is not None:
+            kind = catalogue.narrowed(kind, identity.text)
             return Seen(
                 link=link, kind=kind.key, maker=identity.maker, model=identity.model,
                 serial_number=identity.serial_number, firmware=identity.firmware, answered=_answered(frame),

@@ -44,7 +44,7 @@ class LocalBuses:
 
     def device(self, kind: Kind, link: Link, name: str) -> Device:
         """Return the driver of a device, not opened; raises ``DriverMissing``."""
-        settings = text_scan.full({**kind.link_settings, **kind.settings, **link})
+        settings = text_scan.full({**kind.link_settings, **kind.settings, **catalogue.ratings(kind), **link})
         device: Device = drivers.load(kind.driver)(settings, name=name)
         with self._lock:
             if self._stopped:
@@ -121,7 +121,10 @@ class LocalBuses:
                 if catalogue.match(identity.text, [kind]) is not None and device_key(where) not in taken
             ]
             if fitting:
-                return [_seen(where, kind, identity) for where, identity in fitting]
+                return [
+                    _seen(where, catalogue.narrowed(kind, identity.text), identity)
+                    for where, identity in fitting
+                ]
         if trouble is not None:
             raise trouble
         return []

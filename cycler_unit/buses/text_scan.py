@@ -53,7 +53,8 @@ def scan(link: Link, say: Say, make: Callable[[dict[str, Any]], VisaLink] = Visa
                 for kind in asked if answer else ():
                     identity = identity_of(kind, answer)
                     if fits(kind, answer, identity):
-                        return _outputs(_seen(link, kind, identity, answer), kind)
+                        own = _narrowed(kind, answer, identity)
+                        return _outputs(_seen(link, own, identity, answer), own)
                 heard = heard or answer
         finally:
             wire.close()
@@ -123,6 +124,12 @@ def identity_of(kind: Kind, answer: str) -> Identity:
 def fits(kind: Kind, answer: str, identity: Identity) -> bool:
     """Tell whether an answer is this kind's, as it came or cut."""
     return catalogue.match(answer, [kind]) is not None or catalogue.match(identity.text, [kind]) is not None
+
+
+def _narrowed(kind: Kind, answer: str, identity: Identity) -> Kind:
+    """Return the row that an operator added for this very model, where there is one."""
+    found = catalogue.narrowed(kind, answer)
+    return found if found is not kind else catalogue.narrowed(kind, identity.text)
 
 
 def _seen(link: Link, kind: Kind, identity: Identity, answer: str) -> Seen:

@@ -99,6 +99,10 @@ class Device(ABC):
     def __init__(self, link: dict[str, Any], *, name: str = "") -> None:
         self.link = link
         self.name = name
+        # A model that a person added to the catalogue: this driver, with that model's name and ratings.
+        for attribute, value in dict(link.get("rated") or {}).items():
+            if hasattr(type(self), attribute):
+                setattr(self, attribute, value)
 
     @abstractmethod
     def open(self) -> Identity:

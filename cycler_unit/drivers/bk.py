@@ -69,7 +69,7 @@ class BkMeter(TextDevice, KnobDevice):
             identity = self.identity_of(answer)
         except ValueError:
             raise DeviceRefused(f"the device at this link is {answer!r}, not a {self.model}") from None
-        if identity.model.upper() != self.model:
+        if identity.model.upper() != self.model.upper():
             raise DeviceRefused(f"the device at this link is {identity.model!r}, not {self.model!r}")
         self.error_texts()
         self._say(f"FUNC {self._header}")

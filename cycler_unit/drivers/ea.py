@@ -173,8 +173,14 @@ class EaSource(ScpiPower):
             raise DeviceRefused(f"{self.label} does not give remote control: it is {owner}")
         for text, nominal in zip(ratings, (self.nominal_v, self.nominal_a, self.nominal_w), strict=True):
             rated = numbers.value(text)
-            if rated is None or abs(rated - nominal) > NOMINAL_SHARE * nominal:
+            if rated is None or not self._fits_rating(rated, nominal):
                 raise DeviceRefused(f"{self.label} is rated {text}, the catalogue says {nominal:g}")
+
+    def _fits_rating(self, rated: float, nominal: float) -> bool:
+        """Tell whether the device is rated as the catalogue says; a model that a person added may promise less."""
+        if "rated" in self.link and rated > nominal:
+            return True
+        return abs(rated - nominal) <= NOMINAL_SHARE * nominal
 
     def _start(self) -> None:
         """Bring modes that outlive a power cycle to what ``apply`` assumes; nothing on a source."""

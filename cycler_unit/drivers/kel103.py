@@ -86,7 +86,7 @@ class Kel103(ScpiPower):
             self._send([":INP 0", ":SYST:LOCK 1"])
             self._confirm_off()
             identity = self.identity_of(self.transport.query("*IDN?"))
-            if self.model not in identity.model.upper().replace("-", ""):
+            if self.model.upper().replace("-", "") not in identity.model.upper().replace("-", ""):
                 raise DeviceRefused(f"the device at this link is {identity.model!r}, not a {self.model}")
             if not self._panel_is_locked():
                 raise DeviceRefused(f"{self.label} does not lock its panel")
