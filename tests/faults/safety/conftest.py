@@ -12,13 +12,22 @@ from tests.stack import backend
 from tests.stack.brokers import Broker
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of a rig into one group."""
-    for item in items:
-        rig = getattr(item, "callspec", None) and item.callspec.params.get("lab")  # type: ignore[attr-defined]
-        if isinstance(rig, str) and rig in RIGS:
-            item.add_marker(pytest.mark.xdist_group(rig))
+    """Put the tests of a rig into one group, one after the other: a rig is built once."""
+    places = [place for place, item in enumerate(items) if rig_of(item) is not None]
+    ordered = sorted(
+        (items[place] for place in places), key=lambda item: list(RIGS).index(rig_of(item) or "")
+    )
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+        item.add_marker(pytest.mark.xdist_group(rig_of(item)))
+
+
+def rig_of(item: pytest.Item) -> str | None:
+    """Return the rig that a test is about."""
+    callspec = getattr(item, "callspec", None)
+    rig = callspec.params.get("lab") if callspec is not None else None
+    return rig if isinstance(rig, str) and rig in RIGS else None
 
 
 @pytest.fixture(scope="session")

@@ -133,7 +133,9 @@ class SafetyLab:
 
     def _settle(self, configure: StationConfigure) -> None:
         if self.state(configure) is None:
-            until(lambda: self.manager.online() and self._configured(configure), 60, "configured", every_s=1.0)
+            until(
+                lambda: self.manager.online() and self._configured(configure), 60, "configured", every_s=1.0
+            )
         until(lambda: self._released(configure), 60, f"{configure.name} is idle")
 
     def _configured(self, configure: StationConfigure) -> bool:
@@ -169,7 +171,10 @@ class SafetyLab:
         """Return the envelope as the site computes it."""
         found, problems = load(given)
         assert found is not None, problems
-        devices = [device_limits(kinds.get(each.model), each.name, each.role) for each in configure.devices]
+        path = [kinds.get(each.model) for each in configure.devices if each.role == "power"]
+        devices = [
+            device_limits(kinds.get(each.model), each.name, each.role, path) for each in configure.devices
+        ]
         own = msgspec.structs.replace(LIMITS, **battery)
         return envelope.compute(own, devices, station_limits(configure), found.safety)
 
@@ -230,7 +235,9 @@ class SafetyLab:
         """Return what is really so with a device, or with the output of it that the rig uses."""
         found = self.ask(device, query="truth")
         second: dict[str, Any] | None = found.get("second")
-        return second if second is not None and self.rig.where.get(device, {}).get("channel_no") == 2 else found
+        return (
+            second if second is not None and self.rig.where.get(device, {}).get("channel_no") == 2 else found
+        )
 
     def cell(self) -> dict[str, Any]:
         """Return the rig's cell."""
