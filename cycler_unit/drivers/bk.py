@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from cycler_unit.buses.transport import Transport
 from cycler_unit.drivers import numbers
 from cycler_unit.drivers.base import Identity, Measured
-from cycler_unit.drivers.errors import DeviceLost, DeviceRefused
+from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DeviceRefused
 from cycler_unit.drivers.knobs import Knob, KnobDevice
 from cycler_unit.drivers.scpi import words
 from cycler_unit.drivers.text import TextDevice
@@ -27,6 +27,8 @@ from cycler_unit.drivers.text import TextDevice
 RESYNC_S = 0.3
 FUNCTIONS = {"voltage": "VOLT:DC", "current": "CURR:DC"}
 NPLC = (0.1, 1.0, 10.0)
+# How often it is asked whether somebody chose another function at its front panel (rule 13).
+LOOK_S = 2.0
 # The most entries of an error queue that are read.
 MOST_ERRORS = 20
 IDENTITY = re.compile(r"^(?P<model>\S+)\s+Multimeter\s*,\s*(?P<firmware>[^,]*),\s*(?P<serial>[^,]*)$")
@@ -44,6 +46,7 @@ class BkMeter(TextDevice, KnobDevice):
         self._header = FUNCTIONS.get(self.function, "")
         self._sign = -1.0 if link.get("invert") else 1.0
         self._repeated = 0
+        self._looked_s = 0.0
 
     @staticmethod
     def identity_of(answer: str) -> Identity:
@@ -75,6 +78,7 @@ class BkMeter(TextDevice, KnobDevice):
         self._say(f"FUNC {self._header}")
         if self._header not in self._ask("FUNC?").upper():
             raise DeviceRefused(f"{self.label} does not change to {self._header}{self._reasons()}")
+        self._looked_s = time.monotonic()
         self._say("TRIG:SOUR IMM")
         self.set(self._range_name, float(self.link.get("range", 0.0)))
         self.set("nplc", float(self.link.get("nplc", 1.0)))
@@ -119,8 +123,12 @@ class BkMeter(TextDevice, KnobDevice):
     # --- readings -------------------------------------------------------------------------------------
 
     def read(self) -> Measured:
-        """Read the last reading; an overload (9.9E37) or a word instead of a number is missing."""
+        """Read the last reading; an overload (9.9E37) or a word instead of a number is missing.
+
+        Raises ``DeviceFault`` when another function was chosen by hand: its numbers are of something else.
+        """
         with self._lock:
+            self._look_at_function()
             before_ns = time.time_ns()
             began_s = time.monotonic()
             found = numbers.value(self._ask("FETC?"))
@@ -128,6 +136,17 @@ class BkMeter(TextDevice, KnobDevice):
         if self.function == "voltage":
             return Measured(found, None, None, began_s, middle_us)
         return Measured(None, None if found is None else found * self._sign, None, began_s, middle_us)
+
+    def _look_at_function(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._looked_s < LOOK_S:
+            return
+        found = self._ask("FUNC?")
+        if self._header not in found.upper():
+            raise DeviceFault(
+                f"{self.label} measures {found}, not {self._header}: chosen at its front panel?"
+            )
+        self._looked_s = now_s
 
     def values(self) -> dict[str, float | None]:
         """Return nothing: what a meter reads are a cell's voltage and current."""

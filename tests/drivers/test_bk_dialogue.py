@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from cycler_unit.drivers.bk import Bk2831E, Bk5491B
-from cycler_unit.drivers.errors import DeviceLost, DeviceRefused
+from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DeviceRefused
 
 from .dialogue import Dialogue, Exchange, expected
 
@@ -99,6 +99,19 @@ def test_an_echo_that_stays_wrong_is_lost(meter: Bk2831E, link: Dialogue) -> Non
 
 def test_an_answer_that_never_comes_is_lost(meter: Bk2831E, link: Dialogue) -> None:
     with expected(link, said("FETC?")), pytest.raises(DeviceLost):
+        meter.read()
+
+
+def test_a_function_that_was_chosen_at_the_panel_is_a_fault(
+    meter: Bk2831E, link: Dialogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cycler_unit.drivers.bk.LOOK_S", 0.0)
+    with expected(link, asked("FUNC?", "VOLT:DC"), asked("FETC?", "3.7")):
+        assert meter.read().voltage_v == 3.7
+    with (
+        expected(link, asked("FUNC?", "CURR:DC")),
+        pytest.raises(DeviceFault, match="measures CURR:DC, not VOLT:DC"),
+    ):
         meter.read()
 
 
