@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceRefused, DriverError
 from cycler_unit.isolator import Isolator
+from cycler_unit.outputs import CONFIRM_S
 from cycling.reading import SetPoint
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Auxiliaries:
         self.outputs, self.isolator = station.parts.outputs, station.parts.isolator
         self._dead_man = station.kept.configure.dead_man
         self._refresh_due_s = 0.0
+        self._isolator_seen_s = time.monotonic()
 
     # --- what others see --------------------------------------------------------------------------
 
@@ -100,7 +102,8 @@ class Auxiliaries:
             device_v = self._device_v()
             if device_v is not None and abs(device_v - cell_v) > switch.difference_v:
                 device_v = self._raise_to(cell_v, switch.difference_v)
-            why = switch.close(device_v, cell_v, no_current=self._no_current())
+            # Read meanwhile: without readings the bus's owner would switch the terminals off again.
+            why = switch.close(device_v, cell_v, no_current=self._no_current(), meanwhile=station.read)
         finally:
             if station.power.output_on:
                 station.switch_off()
@@ -192,11 +195,24 @@ class Auxiliaries:
         if station.power.output_on and station.parts.isolated and station.unsafe is None and station.busy:
             station.fail("isolator", "the isolator or dead-man output opened while current was asked for")
             return
+        if (lost := self._isolator_lost()) is not None:
+            station.fail("isolator", lost)
+            return
         why = self.outputs.look()
         if why is None:
             return
         self.outputs.let_go()
         self._station.fail("output", why)
+
+    def _isolator_lost(self) -> str | None:
+        """Return why the last switch of the current path cannot be trusted while current flows (rule 13)."""
+        isolator, now_s = self.isolator, time.monotonic()
+        if isolator is None or isolator.is_open is not None or not self._station.power.output_on:
+            self._isolator_seen_s = now_s
+            return None
+        if now_s - self._isolator_seen_s < CONFIRM_S:
+            return None
+        return f"the isolator was lost while current flows: {isolator.instrument.why_not or 'it does not answer'}"
 
     def refresh_dead_man(self) -> None:
         """Refresh the dead-man output from the control loop; raises ``DeviceRefused`` when it does not take it."""

@@ -104,11 +104,11 @@ class Conductor:
         if self.pending is not None:
             take_up.take_up(self, self.pending)
         lapsed = self.wake.alone.lapsed()
-        run = self.run
-        if run is None:
-            return
         if lapsed is not None:
             self.station.fail("dead_man", lapsed)
+            return
+        run = self.run
+        if run is None:
             return
         if run.phase == "active":
             if (why := self.contact.look(run)) is not None:

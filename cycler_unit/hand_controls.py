@@ -43,6 +43,9 @@ class HandControls:
                 (station.outputs.connect if wanted.pop(isolator.control) else station.outputs.isolate)()
             except DriverError as error:
                 raise Refusal(str(error), 17) from None
+        dead_man = station.parts.dead_man
+        if dead_man is not None and dead_man.instrument is instrument and dead_man.control in wanted:
+            raise Refusal("the dead-man output is closed and opened by the control loop, not by hand", 17)
         station.outputs.let_go()
         order = sorted(wanted, key=lambda name: controls[name].order)
         writes = [instrument.write(name, wanted[name]) for name in order]

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from cycler_unit.instruments import Instrument
 from cycler_unit.readings import Taken
 from wire.messages import StationConfigure
@@ -14,6 +17,8 @@ OPEN, CLOSED = 0.0, 1.0
 NAME = "isolator"
 # A relay has moved and been read back by then.
 MOVED_S = 5.0
+# Between two looks meanwhile: well inside the permit of an output (rule 8).
+LOOK_S = 0.05
 # Across an open isolator; more would push current into the device's capacitors on closing.
 DIFFERENCE_V = 0.5
 
@@ -46,8 +51,18 @@ class Isolator:
             self.opened_at_v = taken.voltage_v
         return self._move(OPEN)
 
-    def close(self, device_v: float | None, cell_v: float, *, no_current: bool) -> str | None:
-        """Close it; return why not. ``device_v`` and ``cell_v``: the voltages on both sides."""
+    def close(
+        self,
+        device_v: float | None,
+        cell_v: float,
+        *,
+        no_current: bool,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> str | None:
+        """Close it; return why not. ``device_v`` and ``cell_v``: the voltages on both sides.
+
+        ``meanwhile`` is done again and again until it has moved: the device's output may be on.
+        """
         if self.is_open is False:
             return None
         if not no_current:
@@ -60,13 +75,16 @@ class Isolator:
                 f"{across_v:.3f} V lie across the isolator ({device_v:.3f} V and {cell_v:.3f} V);"
                 f" it closes below {self.difference_v:g} V"
             )
-        return self._move(CLOSED)
+        return self._move(CLOSED, meanwhile)
 
-    def _move(self, value: float) -> str | None:
-        """Write and wait until it is read back: the output is off, nothing else is to be done."""
+    def _move(self, value: float, meanwhile: Callable[[], object] = lambda: None) -> str | None:
+        """Write and wait until it is read back."""
         asked = self.instrument.write(self.control, value)
-        if not asked.done.wait(MOVED_S):
-            return f"the isolator does not answer: {self.instrument.why_not or 'too slow'}"
+        until_s = time.monotonic() + MOVED_S
+        while not asked.done.wait(LOOK_S):
+            if time.monotonic() >= until_s:
+                return f"the isolator does not answer: {self.instrument.why_not or 'too slow'}"
+            meanwhile()
         if asked.error is not None:
             return f"the isolator did not move: {asked.error}"
         return None if asked.held == value else f"the isolator says {asked.held}, not {value:g}"

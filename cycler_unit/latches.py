@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cycler_unit.station")
 
+# A disk that did not take a latch is tried again this often.
+AGAIN_S = 1.0
+
 AlarmClass = Literal["unsafe", "trip", "error", "hold"]
 
 
@@ -50,9 +53,18 @@ def save(station: Station) -> None:
     """Keep a station on its disk."""
     try:
         station.hub.folder.save(station.kept)
+        station.unsaved_since_s = None
     except OSError as error:
-        # The latch in memory holds; a restart finds the test unfinished and holds it too.
+        # The latch in memory holds; it is written as soon as the disk takes it.
+        station.unsaved_since_s = time.monotonic()
         logger.error("event=station_not_saved station=%s reason='%s'", station.id, error)
+
+
+def save_again(station: Station) -> None:
+    """Keep what a full disk did not take, once it does."""
+    since_s = station.unsaved_since_s
+    if since_s is not None and time.monotonic() - since_s >= AGAIN_S and not station.busy:
+        save(station)
 
 
 def beat(station: Station) -> StationBeat:

@@ -21,8 +21,10 @@ logger = logging.getLogger("cycler_unit.station")
 def load(station: Station, ask: Ask) -> None:
     """Take the battery that is loaded, or its ejection; on the disk before it is answered."""
     station.watch.load(ask.args)
-    station.kept.battery = ask.args if ask.args.battery is not None else None
-    station.save()
+    wanted = ask.args if ask.args.battery is not None else None
+    if wanted != station.kept.battery:
+        station.kept.battery = wanted
+        station.save()
     station.hub.changed()
     ask.reply("done", {"battery": station.watch.id}, None)
 
@@ -49,7 +51,11 @@ def look(station: Station, taken: Taken | None) -> None:
     if found is None:
         return
     grade: AlarmClass = "trip" if found.code == "draining" else "error"
-    station.alarm(found.code, found.text, grade, station.conductor.experiment, battery=station.watch.id)
+    if grade == "trip" and (station.conductor.state == "running" or station.by_hand.lease is not None):
+        # A rest of a running test, or a person who would switch on next: that ends now.
+        station.trip(found.code, found.text)
+    else:
+        station.alarm(found.code, found.text, grade, station.conductor.experiment, battery=station.watch.id)
     if found.code == "draining" and station.parts.isolator is not None and not station.power.output_on:
         try:
             station.outputs.isolate()

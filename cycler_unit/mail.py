@@ -57,8 +57,21 @@ class Mailbox:
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
+    @property
+    def waits(self) -> bool:
+        """Say whether a request waits."""
+        return bool(self._waiting)
+
+    @property
+    def urgent(self) -> bool:
+        """Say whether a request waits that nothing may hold up: a stop, an open interlock."""
+        with self._lock:
+            return bool(self._waiting) and self._waiting[0].urgent
+
     def wait(self, timeout_s: float) -> bool:
-        """Wait for a request, at most ``timeout_s``; True when one came."""
+        """Wait for a request, at most ``timeout_s``; True when one came or waits already."""
+        if self.waits:
+            timeout_s = 0.0
         came = self._wake.wait(max(0.0, timeout_s))
         self._wake.clear()
         return came

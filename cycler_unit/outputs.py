@@ -83,6 +83,21 @@ class Output:
             self.instrument.write(self._starts, 1.0)
         self.asked = Asked(value, time.monotonic(), self.instrument.write(self.row.control, value), strict)
 
+    def bring(self, value: float) -> None:
+        """Let the device take a safe, trip or finish value; never raises, so that no output keeps another.
+
+        The device's own range counts: what steps may set is often narrower than what is safe.
+        """
+        control = self.control
+        low = control.minimum if control is not None else None
+        high = control.maximum if control is not None else None
+        if (low is not None and value < low - 1e-9) or (high is not None and value > high + 1e-9):
+            logger.error(
+                "event=output_outside output='%s' value=%g range='%s to %s'", self.row.name, value, low, high
+            )
+            return
+        self.asked = Asked(value, time.monotonic(), self.instrument.write(self.row.control, value), False)
+
     def refresh(self) -> None:
         """Write the value again though it did not change."""
         if self.asked is not None:
@@ -194,7 +209,7 @@ class Outputs:
             if value is None and each.control is not None:
                 value = each.control.safe
             if value is not None:
-                each.ask(value, strict=False)
+                each.bring(value)
 
     def settled(self) -> bool:
         """Say whether no write of an output that can be reached is on its way any more."""
@@ -207,12 +222,8 @@ class Outputs:
         for each in self._by_name.values():
             value: float | None = getattr(each.row, field)
             each.asked = None
-            if value is None:
-                continue
-            if why := each.why_not(value):
-                logger.error("event=output_outside reason='%s'", why)
-                continue
-            each.ask(value, strict=False)
+            if value is not None:
+                each.bring(value)
 
 
 def _control(kind: Kind, name: str) -> KindControl | None:

@@ -136,19 +136,26 @@ class PulseCheck:
         if len(self._before_v) < 2:
             return False
         way, levels = self._queue[0]
-        self._last = self._pulse(way, levels.pop(0), fmean(self._before_v))
+        self._last = self._pulse(way, levels[0], fmean(self._before_v))
+        if self._last is not None:
+            levels.pop(0)
+        else:
+            self._before_v.clear()  # broken off for something urgent: if the check goes on, once more
         return False
 
     # --- one pulse --------------------------------------------------------------------------------
 
     def _pulse(self, way: Way, amperes: float, before_v: float) -> Answer | None:
-        """Send a pulse and read while it lasts; off afterwards, confirmed. None: the device was lost."""
+        """Send a pulse and read while it lasts; off afterwards, confirmed.
+
+        None: the device was lost, or something that must not wait (a stop, the zone) broke it off.
+        """
         station, asked_a = self.station, amperes if way == "charge" else -amperes
         readings: list[Taken] = []
         began_s = self.now()
         try:
             station.power.apply(target(self._point(way, asked_a)))
-            while not self._enough(readings, self.now() - began_s):
+            while not self._enough(readings, self.now() - began_s) and not station.wanted_elsewhere:
                 readings.append(station.read())
                 self._violates(readings[-1])
                 time.sleep(min(SPACING_S, station.period_s))
@@ -167,6 +174,8 @@ class PulseCheck:
             return None
         if not off.confirmed:
             raise Refusal(f"not confirmed off after a pulse: {off.text}", 4)
+        if not self._enough(readings, self._off_s - began_s):
+            return None
         return self._answer(way, asked_a, before_v, readings)
 
     def _point(self, way: Way, current_a: float) -> SetPoint:

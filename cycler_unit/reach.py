@@ -44,7 +44,8 @@ class Reach:
             if self.said != str(error):
                 self.said = str(error)
                 logger.warning("event=device_unreached station=%s reason='%s'", station.id, error)
-                self.unsafe = f"{error}; {station.power.may_be_on()}"
+            # Whatever was said before: a device that cannot be opened is not confirmed off.
+            self.unsafe = f"{error}; {station.power.may_be_on()}"
             return False
         self.said = ""
         self._seen(identity)

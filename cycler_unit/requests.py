@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -179,17 +180,16 @@ class Requests:
 
     def _ask_stop_all(self, args: tuple[str, str], reply: Reply) -> None:
         reason, person = args
-        run = self._conductor.run
-        if run is not None:
-            told: list[str | None] = []
-            stop = ExperimentStop(experiment=run.id, how="now", reason=reason, person=person)
-            self._ask_stop(stop, lambda _outcome, _result, why: told.append(why))
+        # Also one of before a restart that waits for its device: it must not resume by itself afterwards.
+        experiment = self._conductor.experiment
+        if experiment is not None:
+            stop = ExperimentStop(experiment=experiment, how="now", reason=reason, person=person)
+            with contextlib.suppress(Refusal):  # taken up, it could not be read and has ended
+                self._ask_stop(stop, lambda *_: None)
         if self._station.power.is_open:
             self._station.switch_off()
         unsafe = self._station.unsafe
-        reply(
-            "failed" if unsafe else "done", {"off": unsafe is None, "ended": run.id if run else None}, unsafe
-        )
+        reply("failed" if unsafe else "done", {"off": unsafe is None, "ended": experiment}, unsafe)
 
     def _ask_drill(self, args: StationDrill, reply: Reply) -> None:
         self._conductor.contact.drill(args, reply)

@@ -57,6 +57,8 @@ class Station(threading.Thread):
         self.overruns = self.rounds = 0
         self.zone_open: str | None = None
         """Why the station's zone forbids current, None when it does not (rule 18)."""
+        self.unsaved_since_s: float | None = None
+        """Since when its file on the disk is older than what is known here."""
         self.period_s = hub.config.loop_period_s or configure.loop_period_s
         self._stopping = False
         self._due_s = 0.0
@@ -133,20 +135,35 @@ class Station(threading.Thread):
         self._begin()
         self._due_s = time.monotonic()
         while not self._stopping:
-            self._serve()
-            if time.monotonic() >= self._due_s:
-                self.round()
-                self._next_due()
-            self._store_box()
-            self._show()
+            try:
+                self._turn()
+            except Exception as error:
+                # Beside the one of a round: whatever fails here, the thread goes on reading.
+                logger.exception("event=turn_failed station=%s", self.id)
+                self._bug(error)
+                self._due_s = time.monotonic() + self.period_s
             self.mail.wait(self._due_s - time.monotonic())
         self._leave()
+
+    def _turn(self) -> None:
+        self._serve()
+        if time.monotonic() >= self._due_s:
+            self.round()
+            self._next_due()
+        self._store_box()
+        latches.save_again(self)
+        self._show()
 
     def _begin(self) -> None:
         self.parts.hold()
         zone = self.kept.configure.zone
         if zone is not None:
             self.hub.zones.join(zone, self.id, self._zone_told)
+        # Off first: opening a relay board opens the isolator, which switches at zero current only (rule 17).
+        try:
+            self.reach.reopen()
+        except Exception:
+            logger.exception("event=first_off_failed station=%s", self.id)  # the rounds go on trying
         for each in self.parts.instruments.values():
             each.pace(self.hub.config.idle_period_s)
             each.start()
@@ -216,6 +233,8 @@ class Station(threading.Thread):
                 logger.exception("event=request_failed station=%s request=%s", self.id, ask.do)
                 self._bug(error)
                 ask.reply("failed", None, f"internal error: {error}")
+            if self.busy and time.monotonic() >= self._due_s:
+                return  # readings come first, however many requests wait
 
     def _do(self, ask: Ask) -> None:
         match ask.do:
@@ -333,12 +352,26 @@ class Station(threading.Thread):
         if self.zone_open is not None or self.busy:
             self.trip("interlock", why)
 
+    @property
+    def zone_why(self) -> str | None:
+        """Return why the zone forbids current: it is open, or nobody has read it yet."""
+        zone = self.kept.configure.zone
+        if self.zone_open is not None or zone is None:
+            return self.zone_open
+        watch = self.hub.zones.get(zone)
+        return watch.why if watch is not None else f"zone {zone.name} is not watched"
+
+    @property
+    def wanted_elsewhere(self) -> bool:
+        """Say whether something must not wait until a long exchange is over: a stop, the zone, the end."""
+        return self._stopping or self.zone_open is not None or self.mail.urgent
+
     def refuse_start(self, battery: str) -> None:
         """Raise :class:`Refusal` for what forbids an experiment on this station and is none of its own."""
         if self.by_hand.lease is not None:
             raise Refusal(f"{self.by_hand.lease.person} controls the station by hand", 20)
-        if self.zone_open is not None:
-            raise Refusal(self.zone_open, 18)
+        if self.zone_why is not None:
+            raise Refusal(self.zone_why, 18)
         if self.watch.id not in (None, battery):
             raise Refusal(f"another battery is loaded in the station: {self.watch.name}", 12)
 

@@ -197,6 +197,8 @@ class Wake:
 
         Returns whether all of it is right; raises :class:`Refusal`.
         """
+        if self._station.zone_why is not None:
+            return False  # the zone's watch has not read its interlocks yet; an open one ends the check
         if not self.alone.ready():
             return False  # behind an open contact there is nothing to check
         if not self._rested:
