@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from cycler_unit import __version__, config, disk, metrics
+from cycler_unit import __version__, config, disk, loaded, metrics
 from cycler_unit.buses.protocol import Buses
 from cycler_unit.clock import JumpWatch, ServerClock, iso
 from cycler_unit.config import Config
@@ -23,7 +23,7 @@ from cycler_unit.hub import Hub
 from cycler_unit.loopback import Answer, Loopback
 from cycler_unit.presence import Here
 from cycler_unit.session import Session
-from cycler_unit.spool import Entry, Spool
+from cycler_unit.spool import Entry, Spool, StoredRun
 from cycler_unit.spool_reader import SpoolReader
 from cycler_unit.station import BadStation, Station
 from cycler_unit.stations import Kept, StationFolder
@@ -36,6 +36,8 @@ logger = logging.getLogger("cycler_unit")
 UNKNOWN_S = 20.0
 # The user that units share until they are approved (wire.md); afterwards each has its own.
 SHARED_USER = "enrol"
+# A station that is changed waits so long for the record of what it ran until then.
+COMMIT_S = 5.0
 
 
 class Control(msgspec.Struct, kw_only=True):
@@ -165,18 +167,41 @@ class Agent:
         before = self._stations.get(kept.configure.station)
         station = Station(kept, self.hub)  # refused before anything of the old one is touched
         if before is not None:
-            before.stop()
+            self._end(before)
             self.devices.hold(station.link)
+            # What came to the old one until its end: a latch, a battery, a test that had just begun.
+            kept.latches = before.kept.latches
+            if kept.battery != before.kept.battery:
+                kept.battery = before.kept.battery
+                loaded.watch_again(station)
+        station.conductor.pending = self._unfinished(station.id)
         self.hub.folder.save(kept)
         self._stations[station.id] = station
         station.start()
 
     def remove(self, station: str) -> None:
         """Stop and forget a station."""
-        found = self._stations.pop(station, None)
+        found = self._stations.get(station)
         if found is not None:
-            found.stop()
+            self._end(found)
+            del self._stations[station]
         self.hub.folder.remove(station)
+
+    @staticmethod
+    def _end(station: Station) -> None:
+        """Stop a station; one whose thread hangs keeps its devices. Raises ``BadStation``."""
+        station.stop()
+        if station.is_alive():
+            raise BadStation("it hangs with one of its devices and cannot be stopped; restart the unit")
+
+    def _unfinished(self, station: str) -> StoredRun | None:
+        """Return the test of a station that its record says is running."""
+        self.spool.commit(COMMIT_S)
+        reader = SpoolReader(self.spool.path)
+        try:
+            return next((run for run in reader.runs() if run.station == station), None)
+        finally:
+            reader.close()
 
     def beats(self) -> list[StationBeat]:
         """Return all stations' part of a heartbeat."""

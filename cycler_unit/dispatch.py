@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from cycler_unit import logs
-from cycler_unit.buses.protocol import bus_key
+from cycler_unit.buses.protocol import bus_key, device_key
 from cycler_unit.clock import iso
 from cycler_unit.commands import Answer
 from cycler_unit.console import Console
@@ -45,6 +45,7 @@ from wire.messages import (
     StationAcknowledge,
     StationBattery,
     StationConfigure,
+    StationDevice,
     StationDrill,
     StationStopAll,
     UnitLog,
@@ -106,7 +107,7 @@ class Dispatcher:
         self.console = Console(hub.devices, hub.buses, self._running)
         self._periods = Periods(hub.config.folder / "readings.json", hub.config.record_every_s)
         self.readings = IdleReadings(
-            hub.devices, free, hub.spool, self._periods, stations.all, self.manual.in_hand
+            hub.devices, free, hub.spool, self._periods, stations.all, self.manual.in_hand, publish_devices
         )
         self._threads = [
             threading.Thread(target=_work, args=(works,), name=name, daemon=True)
@@ -257,8 +258,16 @@ class Dispatcher:
         if station is not None and station.by_hand.lease is not None:
             answer("refused", None, f"{station.by_hand.lease.person} controls the station by hand")
             return
+        if station is not None and station.unsafe is not None and station.power.output_on:
+            # A station made anew would not know any more what may still be on.
+            answer("refused", None, f"the station is not confirmed off: {station.unsafe}")
+            return
         if args.retired:
-            self._stations.remove(args.station)
+            try:
+                self._stations.remove(args.station)
+            except BadStation as error:
+                answer("failed", None, f"the station cannot be removed: {error}")
+                return
             answer("done", {"version": args.version, "retired": True}, None)
             return
         if station is not None and station.kept.configure == args:
@@ -282,13 +291,20 @@ class Dispatcher:
 
     def _shared(self, args: StationConfigure) -> str | None:
         """Say which device another station has already (rule 12: one device in one station)."""
-        wanted = {(each.model, each.serial_number) for each in args.devices}
+        zone = args.zone.devices if args.zone is not None else []
+        wanted, guards = {_who(each) for each in args.devices}, {_who(each) for each in zone}
+        if both := wanted & guards:
+            return f"device {' '.join(both.pop())} guards the zone: opening it there would switch it here"
         for other in self._stations.all():
             if other.id == args.station:
                 continue
-            for each in other.kept.configure.devices:
-                if (each.model, each.serial_number) in wanted:
-                    return f"device {each.model} {each.serial_number} belongs to {other.kept.configure.name}"
+            configure = other.kept.configure
+            for each in configure.devices:
+                if _who(each) in wanted | guards:
+                    return f"device {each.model} {each.serial_number} belongs to {configure.name}"
+            for each in configure.zone.devices if configure.zone is not None else []:
+                if _who(each) in wanted:
+                    return f"device {each.model} {each.serial_number} guards the zone of {configure.name}"
         return None
 
     # --- detection ------------------------------------------------------------------------------
@@ -299,6 +315,7 @@ class Dispatcher:
         if unknown:
             answer("refused", None, f"this unit has no link {unknown[0]!r}")
             return
+        self._free.rest(self.manual.in_hand())
         report = self._hub.devices.scan(
             make_safe=False, say=Progress(self._hub, command).say, only=args.links
         )
@@ -364,6 +381,11 @@ class Dispatcher:
         timer = threading.Timer(RESTART_S, self._hub.restart)
         timer.daemon = True
         timer.start()
+
+
+def _who(device: StationDevice) -> tuple[str, str]:
+    """Return what tells a device from others: model and serial number, or model and place."""
+    return device.model, device.serial_number or device_key(device.link)
 
 
 def _work(works: Works) -> None:
