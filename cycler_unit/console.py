@@ -33,6 +33,8 @@ MOST_FRAMES = 2000
 LONGEST_TEXT = 4000
 # A detection holds the buses; a person waits so long for its end, then is told.
 SCAN_WAIT_S = 2.0
+# While a device of the bus runs, an answer is awaited for so long: inside the permit of its output (rule 8).
+RUNS_S = 0.25
 # A live listener ends when nobody has asked for so long, and keeps so many frames for who asks late.
 EAR_S, EAR_FRAMES = 10.0, 5000
 # One look of a live listener; what came is handed on at the latest after it.
@@ -43,6 +45,10 @@ REPLY_FRAMES = 1000
 ID_MAX, PAYLOAD_MAX = 0x7FF, 8
 # Ids 0x000 to 0x00F: node 0, which every EPC obeys.
 NODE_0 = range(0x010)
+# Questions that do something: a self-test or calibration moves the output, reading the queue empties it.
+ACTING = frozenset(
+    {"*TST?", "*CAL?", "CAL?", "SYST:ERR?", "SYST:ERR:ALL?", "SYSTEM:ERROR?", "SYST:ERR:NEXT?"}
+)
 Running = Callable[[], dict[str, str]]
 """Which buses have a device that runs: bus key → who runs there."""
 
@@ -128,7 +134,11 @@ class Console:
         began = time.monotonic()
         with self._devices.opening(link, SCAN_WAIT_S) as may:
             self._refuse_scan(may)
-            lines = self._buses.query(link, args.text, args.timeout_s)
+            # A device that runs is read by its control loop, which waits while this is asked.
+            runs = bus_key(link) in self._running()
+            lines = self._buses.query(
+                link, args.text, min(args.timeout_s, RUNS_S) if runs else args.timeout_s
+            )
         return {"lines": lines, "answered_s": round(time.monotonic() - began, 4)}
 
     def _write(self, link: dict[str, Any], args: ScpiMessage) -> dict[str, Any]:
@@ -263,7 +273,8 @@ class LiveEar(threading.Thread):
 def is_pure_query(text: str) -> bool:
     """Tell whether every part of a message only asks: its header ends with a question mark."""
     parts = [part.strip() for part in text.split(";")]
-    return all(part and part.split()[0].endswith("?") for part in parts)
+    headers = [part.split()[0].upper() if part else "" for part in parts]
+    return all(header.endswith("?") and header.lstrip(":") not in ACTING for header in headers)
 
 
 def dangerous(frame_id: int, payload: bytes) -> str | None:

@@ -139,6 +139,10 @@ class Detection:
         except DriverError as error:
             logger.warning("event=device_missing link='%s' reason='%s'", names(link)[0], error)
             return Place(link, "failed", reason=str(error))
+        except Exception as error:
+            # Whatever a driver does: a starting unit makes the devices of all other links safe.
+            logger.exception("event=scan_failed link='%s'", names(link)[0])
+            return Place(link, "failed", reason=f"the program failed: {type(error).__name__}: {error}")
 
     def _list(self) -> None:
         """Ask this computer for its ports; what the unit's file names already is not listed twice."""

@@ -22,7 +22,6 @@ from cycler_unit.buses.protocol import Buses, Link, Say, Seen, bus_key, device_k
 from cycler_unit.clock import iso
 from cycler_unit.detection import Detection, Place, name_of, quiet
 from cycler_unit.drivers.base import Identity
-from cycler_unit.drivers.errors import DriverError
 from wire.catalogue import Kind
 from wire.messages import DevicePlace, DeviceReport, ReportedDevice, StationDevice
 
@@ -78,6 +77,8 @@ class Devices:
         """Called before a station takes a place, with its ``device_key``: whoever reads there ends it."""
         self.borrowed: Callable[[], list[dict[str, Any]]] = list
         """Links of devices that are open though no station holds them: a scan skips them too."""
+        self.flipped = threading.Event()
+        """Set when a device came or went, for who tells the site."""
         self.last: list[Place] = []
         """What the newest scan did, link by link."""
         self.scanned_at = iso(time.time())
@@ -135,6 +136,7 @@ class Devices:
                 return
             if found.connected:
                 found.since = iso(time.time())
+                self.flipped.set()
             found.connected, found.detail = False, why
 
     def _note(self, key: str, kind: Kind | None, seen: Seen, detail: str = "") -> None:
@@ -144,6 +146,8 @@ class Devices:
             made = Found(kind, seen, True, detail)
             if before is not None and before.connected and _who(before) == _who(made):
                 made.since = before.since
+            else:
+                self.flipped.set()
             self._found[key] = made
             if seen.serial_number and kind is not None:
                 for other, found in list(self._found.items()):
@@ -285,7 +289,8 @@ class Devices:
                 device.open()  # sends off first and confirms it
             finally:
                 device.close()
-        except DriverError as error:
+        except Exception as error:
+            # Drivers' errors, and whatever else: the other devices are switched off all the same.
             logger.error("event=off_not_confirmed link='%s' reason='%s'", name_of(link), error)
             return f"not confirmed off: {error}"
         return ""

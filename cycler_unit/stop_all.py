@@ -5,12 +5,13 @@ A running unit does it itself; without one the devices are opened here, off firs
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from cycler_unit import loopback
+from cycler_unit import catalogue, loopback
 from cycler_unit.agent import control_of
 from cycler_unit.buses.local import LocalBuses
 from cycler_unit.buses.protocol import bus_key, device_key
@@ -20,7 +21,6 @@ from cycler_unit.drivers.errors import DriverError
 from cycler_unit.owner import leftovers
 from cycler_unit.power import Power
 from cycler_unit.stations import StationFolder
-from wire import kinds
 from wire.catalogue import Kind
 
 
@@ -87,12 +87,21 @@ def _devices(settings: Config, buses: LocalBuses) -> Iterator[tuple[str, tuple[K
     A text instead of a device says why it cannot be reached.
     """
     known: set[str] = set()
-    for kept in StationFolder(settings.folder / "stations").load():
-        for each in kept.configure.devices:
-            known.add(device_key(each.link))
-            kind = next((row for row in kinds.KINDS if row.key == each.model), None)
-            name = f"{kept.configure.name} {each.model}"
-            yield name, _made(kind, each.link, name, buses) if kind else f"unknown model {each.model}"
+    # Also what operators and other packages added.
+    catalogue.restore(settings.folder / "kinds.json")
+    stations = StationFolder(settings.folder / "stations").load()
+    rows = [(kept.configure, each) for kept in stations for each in kept.configure.devices]
+    catalogue.learn(each.kind for _, each in rows if each.kind is not None)
+    # What moves current first: opening a relay board opens the isolator, which switches at zero current only.
+    for configure, each in sorted(rows, key=lambda row: row[1].role != "power"):
+        known.add(device_key(each.link))
+        kind = _kind(each.model)
+        name = f"{configure.name} {each.model}"
+        yield name, _made(kind, each.link, name, buses) if kind else f"unknown model {each.model}"
+    for kept in stations:
+        # What guards a zone stays as it is: it moves no current, and an exhaust may be needed now.
+        zone = kept.configure.zone
+        known |= {device_key(each.link) for each in (zone.devices if zone is not None else [])}
     for link in settings.links:
         if device_key(link) in known:
             continue
@@ -105,9 +114,15 @@ def _devices(settings: Config, buses: LocalBuses) -> Iterator[tuple[str, tuple[K
         for seen in found:
             if device_key(seen.link) in known:
                 continue
-            kind = next((row for row in kinds.KINDS if row.key == seen.kind), None)
+            kind = _kind(seen.kind)
             label = f"{name} {seen.model or seen.answered}"
             yield label, _made(kind, seen.link, label, buses) if kind else "nobody knows this device"
+
+
+def _kind(key: str) -> Kind | None:
+    with contextlib.suppress(KeyError):
+        return catalogue.get(key)
+    return None
 
 
 def _made(kind: Kind, link: dict[str, Any], name: str, buses: LocalBuses) -> tuple[Kind, Device] | str:

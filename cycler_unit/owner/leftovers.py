@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from cycler_unit import disk
+from cycler_unit.clock import boot_id
 
 logger = logging.getLogger("cycler_unit.parent")
 
@@ -18,11 +19,23 @@ LEAVE_S = 4.0
 
 
 class Kept(msgspec.Struct, array_like=True):
-    """A process by number and by when it began, so that nobody else's is ended."""
+    """A process by number and by when it began, so that nobody else's is ended.
+
+    ``began_s`` counts from the machine's start ``boot``: a clock that is set later moves nothing.
+    """
 
     pid: int
     began_s: float
     name: str = ""
+    boot: str = ""
+
+
+def _began_s(process: Any) -> float:
+    """Return seconds from the machine's start to the process's."""
+    import psutil
+
+    boot_s = psutil.boot_time()  # first: some versions count from what this call found last
+    return float(process.create_time() - boot_s)
 
 
 def _path(folder: Path) -> Path:
@@ -36,7 +49,7 @@ def note(folder: Path, names: dict[int, str]) -> None:
     kept = []
     for pid, name in names.items():
         with contextlib.suppress(psutil.Error):
-            kept.append(Kept(pid, psutil.Process(pid).create_time(), name))
+            kept.append(Kept(pid, _began_s(psutil.Process(pid)), name, boot_id()))
     with contextlib.suppress(OSError):  # a full disk must not stop the parent
         disk.write(_path(folder), msgspec.json.encode(kept))
 
@@ -59,7 +72,7 @@ def alive(folder: Path) -> list[Any]:
     for each in kept:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(each.pid)
-            if abs(process.create_time() - each.began_s) < 1.0:
+            if each.boot == boot_id() and abs(_began_s(process) - each.began_s) < 2.0:
                 found.append(process)
     return found
 
