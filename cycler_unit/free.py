@@ -54,6 +54,15 @@ class Free:
         with self._lock:
             return [lent.link for lent in self._lent.values() if lent.is_open]
 
+    def rest(self, in_hand: set[str]) -> None:
+        """Close what nobody holds in hand, as it is: a detection asks there anew who it is."""
+        with self._lock:
+            idle = [lent for key, lent in self._lent.items() if lent.is_open and key not in in_hand]
+        for lent in idle:
+            with lent.lock:
+                if not lent.gone:
+                    self._close(lent)
+
     @contextmanager
     def use(self, found: Found, *, wait_s: float = OPEN_WAIT_S) -> Iterator[Lent]:
         """Lend a device, open, to the caller alone.

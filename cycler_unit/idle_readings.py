@@ -83,9 +83,11 @@ class IdleReadings:
         periods: Periods,
         stations: Callable[[], list[Any]],
         in_hand: Callable[[], set[str]] = set,
+        tell: Callable[[], None] = lambda: None,
     ) -> None:
         self._devices, self._free, self._spool = devices, free, spool
         self._periods, self._stations, self._in_hand = periods, stations, in_hand
+        self._tell = tell
         self._due: dict[str, float] = {}
         self._last: dict[str, float] = {}
         self._at_work: set[str] = set()
@@ -120,6 +122,9 @@ class IdleReadings:
                 logger.exception("event=idle_readings_failed")
 
     def _look(self) -> None:
+        if self._devices.flipped.is_set():
+            self._devices.flipped.clear()
+            self._tell()
         self._from_stations()
         now = time.monotonic()
         in_hand = self._in_hand()
