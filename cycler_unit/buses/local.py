@@ -7,7 +7,6 @@ most instruments take one connection only.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
@@ -190,11 +189,14 @@ class LocalBuses:
         finally:
             with self._lock:
                 ear.free_s = time.monotonic()
-                self._reap = self._reap or threading.Timer(KEEP_EAR_S, self._drop_ears)
-                self._reap.daemon = True
-                if not self._reap.is_alive():
-                    with contextlib.suppress(RuntimeError):
-                        self._reap.start()
+                if self._reap is None:
+                    self._reap_later()
+
+    def _reap_later(self) -> None:
+        """Have unasked listeners closed; the lock is held."""
+        self._reap = threading.Timer(KEEP_EAR_S, self._drop_ears)
+        self._reap.daemon = True
+        self._reap.start()
 
     def _ear(self, link: Link, frame_id: int, mask: int) -> can_scan.Ear:
         key = (bus_key(link), frame_id, mask)
@@ -218,9 +220,7 @@ class LocalBuses:
             gone = [key for key, ear in self._ears.items() if all_of_them or ear.free_s < late_s]
             ears = [self._ears.pop(key) for key in gone]
             if self._ears and not self._stopped:
-                self._reap = threading.Timer(KEEP_EAR_S, self._drop_ears)
-                self._reap.daemon = True
-                self._reap.start()
+                self._reap_later()
         for ear in ears:
             ear.close()
 
