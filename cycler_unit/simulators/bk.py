@@ -52,7 +52,8 @@ class Meter(Instrument):
         self.fixed: dict[str, float | None] = dict.fromkeys(("VOLT:DC", "CURR:DC"))
         self.offset_v = self.rate_v_s = self.since_s = 0.0
         self.frozen: float | None = None
-        self.sensor_off = False
+        self.sensor_off = self.refusing = False
+        self.sense_share: float | None = None
         self.noise: float | None = None
         self._random = random.Random(seed)
         super().__init__()
@@ -63,7 +64,7 @@ class Meter(Instrument):
         self.on("*RST", lambda text: self.reset())
         self.on("*TRG", lambda text: None)
         self.on("SYSTem:ERRor", None, self._pop_error)
-        self.on("FUNCtion", self._choose, lambda: self.function)
+        self.on("FUNCtion", self.choose, lambda: self.function)
         self.on("FETCh", None, self._fetch)
         self.on("TRIGger:SOURce", lambda text: None, lambda: "IMM")
         self.on("DISPlay:ENABle", lambda text: None)
@@ -74,18 +75,25 @@ class Meter(Instrument):
         ranges = RANGES[self.type][FUNCTIONS[header]]
 
         def auto(text: str) -> None:
+            self._need_obedience()
             self.fixed[header] = None if boolean(text) else ranges[-1]
 
         def fix(text: str) -> None:
+            self._need_obedience()
             wanted = number(text, "", 0.0, ranges[-1])
             self.fixed[header] = next(each for each in ranges if each >= wanted)
 
         def speed(text: str) -> None:
+            self._need_obedience()
             self.speed[header] = number(text, "", 0.1, 10.0)
 
         self.on(f"{pattern}:NPLCycles", speed, lambda: f"{self.speed[header]:.2f}")
         self.on(f"{pattern}:RANGe:AUTO", auto, lambda: str(int(self.fixed[header] is None)))
         self.on(f"{pattern}:RANGe", fix, lambda: f"{self._range(header):g}")
+
+    def _need_obedience(self) -> None:
+        if self.refusing:
+            raise ScpiError(-200)
 
     def reset(self) -> None:
         """Start as after mains loss: direct voltage, automatic range."""
@@ -96,7 +104,8 @@ class Meter(Instrument):
     def _identity(self) -> str:
         return f"{self.type}  Multimeter,{self.spec.firmware},{self.spec.serial_number}"
 
-    def _choose(self, text: str) -> None:
+    def choose(self, text: str) -> None:
+        """Take a function, from the line or by a key."""
         if text.strip().upper() not in FUNCTIONS:
             raise ScpiError(-108)
         self.function = text.strip().upper()
@@ -106,7 +115,9 @@ class Meter(Instrument):
     def true_value(self) -> float:
         """Return what is at its inputs, in V or A."""
         self.circuit.advance()
-        return self.circuit.current_a if self.function == "CURR:DC" else self.circuit.terminal_v()
+        if self.function == "CURR:DC":
+            return self.circuit.current_a
+        return self.circuit.terminal_v() * (1.0 if self.sense_share is None else self.sense_share)
 
     def _range(self, header: str) -> float:
         fixed = self.fixed[header]
@@ -165,7 +176,8 @@ class BkDevice(TextDevice):
         }
 
     def break_it(self, name: str, asked: Asked) -> bool:
-        """Break the meter: ``freeze``, ``drift``, ``noise``, ``sensor_off``, ``lost_byte``, ``reboot``."""
+        """Break the meter: ``freeze``, ``drift``, ``noise``, ``sensor_off``, ``sense_open`` (``share``),
+        ``refuse``, ``panel_change`` (``function``), ``lost_byte``."""
         meter = self.instrument
         if name == "freeze":
             meter.frozen = meter.true_value()
@@ -180,17 +192,26 @@ class BkDevice(TextDevice):
             meter.sensor_off = True
         elif name == "lost_byte":
             self._lost_bytes = int(asked.get("times", 1))
-        elif name == "reboot":
-            meter.reset()
+        elif name == "sense_open":
+            meter.sense_share = float(asked.get("share", 0.0))
+        elif name == "refuse":
+            meter.refusing = True
+        elif name == "panel_change":
+            meter.choose(str(asked.get("function", "CURR:DC" if meter.function == "VOLT:DC" else "VOLT:DC")))
         else:
             return False
         return True
+
+    def reboot(self) -> None:
+        """Start as after mains loss."""
+        self.instrument.reset()
 
     def repair(self) -> None:
         """Clear the meter's faults."""
         meter = self.instrument
         meter.frozen = meter.noise = None
-        meter.sensor_off = False
+        meter.sensor_off = meter.refusing = False
+        meter.sense_share = None
         meter.since_s = meter.offset_v = meter.rate_v_s = 0.0
         self._lost_bytes = 0
 

@@ -13,6 +13,7 @@ from cycler_unit.simulators.can_device import CanDevice
 from cycler_unit.simulators.can_host import link_of
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.device import Asked, Clock, Refused
+from cycler_unit.simulators.disturbance import Disturbance
 from cycling.cell import Cell
 
 PER_FRAGMENT, MOST_FRAGMENTS = 7, 15
@@ -53,6 +54,8 @@ class BmsDevice(CanDevice):
         chance = random.Random(seed)
         self._deviation_mv = [chance.randint(-spec.spread_mv, spec.spread_mv) for _ in spec.words]
         self._due_s = clock()
+        self._disturbed = Disturbance(clock, seed + 1, usual=20.0)
+        self._dead_until_s: float | None = None
         self.repair()
 
     def repair(self) -> None:
@@ -63,6 +66,10 @@ class BmsDevice(CanDevice):
         self._code: int | None = None
         self._lose: int | None = None
         self._shift_mv: dict[str, int] = {}
+        self._open: set[str] = set()
+        self._disturbed.clear()
+        if self._dead_until_s is not None:
+            self._dead_until_s = self.clock()
 
     # --- the bus's side ---------------------------------------------------------------------------
 
@@ -83,6 +90,10 @@ class BmsDevice(CanDevice):
         if self.clock() < self._due_s:
             return []
         self._due_s = max(self._due_s + self.spec.period_s, self.clock())
+        if self._dead_until_s is not None:
+            if self.clock() < self._dead_until_s:
+                return []
+            self._dead_until_s = None
         sent = [each for place, each in enumerate(fragments(self.snapshot())) if place != self._lose]
         if self._code is not None:
             sent.append(bytes([0x10, *b"ERROR", SEPARATOR, self._code]))
@@ -100,6 +111,8 @@ class BmsDevice(CanDevice):
         return b"".join((0 if self._zeros else number & 0xFFFF).to_bytes(2, "little") for number in numbers)
 
     def _word(self, place: int, name: str) -> int:
+        if name in self._open:
+            return 0
         if name in self.spec.values:
             return self.spec.values[name] + self._shift_mv.get(name, 0)
         if name.startswith("temp"):
@@ -112,7 +125,8 @@ class BmsDevice(CanDevice):
         number = int(name.removeprefix("vcell")) if name.startswith("vcell") else 0
         if not 1 <= number <= cells:
             return 0
-        return round(each_mv) + self._deviation_mv[place] + self._shift_mv.get(name, 0)
+        shown_mv = round(self._disturbed.shown(each_mv))
+        return max(0, shown_mv + self._deviation_mv[place] + self._shift_mv.get(name, 0))
 
     def _cells(self) -> tuple[int, float]:
         """Return how many cells there are and the voltage of each in mV."""
@@ -131,7 +145,8 @@ class BmsDevice(CanDevice):
 
     def break_it(self, name: str, asked: Asked) -> bool:
         """Break it: ``freeze``, ``sensor_off``, ``zeros``, ``error`` {code}, ``lost_fragment`` {index},
-        ``drift`` {cell, offset_v}."""
+        ``drift`` {cell, offset_v}, ``noise`` {scatter in mV}, ``sense_open`` {cell}: its lead is off,
+        ``reboot`` (it begins a new period), ``mains_lost`` {for_s}."""
         if name == "freeze":
             self._frozen = self.snapshot()
         elif name == "sensor_off":
@@ -143,15 +158,27 @@ class BmsDevice(CanDevice):
         elif name == "lost_fragment":
             self._lose = int(asked.get("index", 2))
         elif name == "drift":
-            self._shift(str(asked.get("cell", "vcell1")), float(asked.get("offset_v", 0.05)))
+            self._shift_mv[self._named(asked)] = round(1000.0 * float(asked.get("offset_v", 0.05)))
+        elif name == "sense_open":
+            self._open.add(self._named(asked))
+        elif name in ("reboot", "mains_lost"):
+            self._restart(asked if name == "mains_lost" else {"for_s": 0.0})
         else:
-            return False
+            return self._disturbed.fault(name, asked)
         return True
 
-    def _shift(self, name: str, offset_v: float) -> None:
+    def _restart(self, asked: Asked) -> None:
+        """Say nothing while it has no supply, then begin with a whole period."""
+        for_s = asked.get("for_s")
+        self._dead_until_s = float("inf") if for_s is None else self.clock() + float(for_s)
+        self._due_s = self.clock() + self.spec.period_s
+        self._code = None
+
+    def _named(self, asked: Asked) -> str:
+        name = str(asked.get("cell", "vcell1"))
         if name not in self.spec.words:
             raise Refused(f"no word {name!r}; there are {', '.join(self.spec.words)}")
-        self._shift_mv[name] = round(1000.0 * offset_v)
+        return name
 
     def truth(self) -> dict[str, Any]:
         """Return what its cells really are."""

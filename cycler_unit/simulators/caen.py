@@ -4,10 +4,11 @@ The maker's library has no byte protocol to imitate, so this serves the table it
 ``{"op": "read", "slot": 0, "channel": 0, "name": "VMon"}`` is answered by ``{"ok": true, "value": 1500.2}``
 or by ``{"ok": false, "code": "PARAMNOTFOUND"}`` with the library's own result codes.
 
-Faults beside ``drop_link``: ``silent``, ``interlock`` (``open``), ``alarm`` (``bit`` of the status mask,
+Faults beside those of every text device: ``interlock`` (``open``), ``alarm`` (``bit`` of the status mask,
 ``channel``), ``over_current`` (``current_a``, ``channel``: more than ``ISet`` trips the channel after
 ``Trip``), ``refuse`` (writes fail), ``stuck_on`` (``channel``: ``Pw`` 0 changes nothing), ``freeze``,
-``reboot``.
+``drift`` and ``noise`` (V, of ``VMon``), ``clamp`` (``voltage_v``: ``VSet`` is held below without a word),
+``panel_change`` (parameters of the table: another program writes them).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cycler_unit.simulators import bench
 from cycler_unit.simulators.bench import BenchError
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.device import Asked, Clock, Refused
+from cycler_unit.simulators.disturbance import Disturbance
 from cycler_unit.simulators.links import TcpPort
 from cycler_unit.simulators.text import TextDevice
 
@@ -63,6 +65,8 @@ class Channel:
     """One channel: its parameters, and where its voltage really is."""
 
     def __init__(self, clock: Clock, ramp: float, noise: random.Random) -> None:
+        self.disturbed = Disturbance(clock, noise.randrange(1 << 30), usual=50.0)
+        self.clamp_v: float | None = None
         self._clock, self._ramp, self._random = clock, ramp, noise
         self.latched = 0
         self.interlock = self.stuck = False
@@ -133,7 +137,8 @@ class Channel:
             return float(self.status())
         if name == "VMon":
             scatter = self._random.gauss(0.0, NOISE / 2) if self.voltage_v else 0.0
-            return round(max(0.0, self.voltage_v * (1.0 + max(-NOISE, min(NOISE, scatter)))), 1)
+            shown_v = self.disturbed.shown(self.voltage_v * (1.0 + max(-NOISE, min(NOISE, scatter))))
+            return round(max(0.0, shown_v), 1)
         if name in ("IMonH", "IMonL"):
             return round(self._current_ua(), 3)
         return 31.0 if name == "Temp" else 0.0
@@ -153,6 +158,8 @@ class Channel:
         if not least <= value <= most or (name == "VSet" and value > self.set["SVMax"]):
             return "OUTOFRANGE"
         self.advance()
+        if name == "VSet" and self.clamp_v is not None:
+            value = min(value, self.clamp_v)
         self.set[name] = round(round(value / step) * step, 6)
         if name == "Pw" and value:
             self.latched = 0
@@ -225,10 +232,7 @@ class CaenBoard(TextDevice):
     def break_it(self, name: str, asked: Asked) -> bool:
         """Break the board or one of its channels."""
         channel = self._channel(asked)
-        if name == "silent":
-            for port in self.ports:
-                port.drop("silent")
-        elif name == "interlock":
+        if name == "interlock":
             for each in self.channels:
                 each.interlock = bool(asked.get("open", True))
         elif name == "alarm":
@@ -241,12 +245,20 @@ class CaenBoard(TextDevice):
             channel.stuck = True
         elif name == "freeze":
             channel.frozen = {each: channel.read(each) for each in READABLE if each != "Polarity"}
-        elif name == "reboot":
-            for each in self.channels:
-                each.power_on()
+        elif name == "clamp":
+            channel.clamp_v = float(asked.get("voltage_v", 100.0))
+        elif name == "panel_change":
+            for parameter in WRITABLE:
+                if parameter in asked:
+                    channel.write(parameter, float(asked[parameter]))
         else:
-            return False
+            return channel.disturbed.fault(name, asked)
         return True
+
+    def reboot(self) -> None:
+        """Come up with the table's defaults and no voltage."""
+        for each in self.channels:
+            each.power_on()
 
     def _channel(self, asked: Asked) -> Channel:
         number = int(asked.get("channel", 0))
@@ -260,6 +272,8 @@ class CaenBoard(TextDevice):
         for channel in self.channels:
             channel.interlock = channel.stuck = False
             channel.latched, channel.drawn_ua, channel.frozen = 0, None, None
+            channel.clamp_v = None
+            channel.disturbed.clear()
 
 
 def make(spec: dict[str, Any], circuits: Mapping[str, Circuit], seed: int, clock: Clock) -> CaenBoard:

@@ -2,7 +2,8 @@
 
 Faults beside those of every network device: ``sensor_off``, ``freeze``, ``alarm`` (``bit``: conditioning
 stops), ``door`` (``open``), ``refuse``, ``stuck_on`` (goes on conditioning whatever is written),
-``panel_change`` (``set_point_c``, ``run``).
+``panel_change`` (``set_point_c``, ``run``), ``clamp`` (``set_point_c``: a set point is held below without a
+word), ``drift`` and ``noise`` (K, of what it shows).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from cycler_unit.simulators import bench
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.device import Asked, Clock
+from cycler_unit.simulators.disturbance import Disturbance
 from cycler_unit.simulators.modbus import ModbusDevice
 from wire import kinds
 
@@ -54,6 +56,8 @@ class Chamber(ModbusDevice):
         self.door_open = self.sensor_off = self.stuck = False
         self.alarm = 0
         self._frozen_c: float | None = None
+        self._clamp_c: float | None = None
+        self._disturbed = Disturbance(clock, seed + 1, usual=5.0)
         self._at_s = clock()
         self._random = random.Random(seed)
         self.reboot()
@@ -88,12 +92,18 @@ class Chamber(ModbusDevice):
     def refresh(self) -> None:
         """Bring the registers up to the present."""
         self.tick()
-        shown_c = self.air_c + self._random.gauss(0.0, self.spec.noise_c)
+        shown_c = self._disturbed.shown(self.air_c + self._random.gauss(0.0, self.spec.noise_c))
+        self._clamp()
         if self._frozen_c is not None:
             shown_c = self._frozen_c
         self.store(self.map["actual"], math.nan if self.sensor_off else shown_c)
         self.store(self.map["alarm"], self.alarm)
         self.store(self.map["door"], 0.0 if self.door_open else 1.0)
+
+    def _clamp(self) -> None:
+        held_c = self.held(self.map["set_point"])
+        if self._clamp_c is not None and held_c > self._clamp_c:
+            self.store(self.map["set_point"], self._clamp_c)
 
     # --- truth and faults ---------------------------------------------------------------------------
 
@@ -127,8 +137,10 @@ class Chamber(ModbusDevice):
             self.stuck = True
         elif name == "panel_change":
             self._by_hand(asked)
+        elif name == "clamp":
+            self._clamp_c = float(asked.get("set_point_c", 30.0))
         else:
-            return False
+            return self._disturbed.fault(name, asked)
         return True
 
     def _by_hand(self, asked: Asked) -> None:
@@ -148,7 +160,8 @@ class Chamber(ModbusDevice):
     def repair(self) -> None:
         """Clear the chamber's faults."""
         self.door_open = self.sensor_off = self.stuck = self.refusing = False
-        self.alarm, self._frozen_c = 0, None
+        self.alarm, self._frozen_c, self._clamp_c = 0, None, None
+        self._disturbed.clear()
 
 
 def make(spec: dict[str, Any], circuits: Mapping[str, Circuit], seed: int, clock: Clock) -> Chamber:

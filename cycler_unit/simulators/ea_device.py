@@ -74,6 +74,11 @@ class TwoOutputDevice(EaDevice):
             self.instrument = self.outputs[0]
             self.circuit = self.instrument.regulator.circuit
 
+    def reboot(self) -> None:
+        """Lose mains: both outputs do."""
+        for output in self.outputs:
+            output.reboot()
+
     def mend(self) -> None:
         """Clear every fault of both outputs."""
         super().mend()

@@ -2,7 +2,8 @@
 
 Refusals are texts with status 200. Faults beside those of every network device: ``sensor_off``
 (``sensor``: -255), ``freeze``, ``stuck_on`` (``channel``), ``refuse`` (``RESULT: ERROR``), ``panel_change``
-(``channel``, ``state``: somebody works it by hand).
+(``channel``, ``state``: somebody works it by hand), ``clamp`` (``most``: the lamp's duty stays below without
+a word), ``drift`` and ``noise`` of all sensors.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from cycler_unit.simulators import bench
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.device import Asked, Clock
+from cycler_unit.simulators.disturbance import Disturbance
 from cycler_unit.simulators.network import named
 from cycler_unit.simulators.web import Request, Response, WebBoard, as_json
 
@@ -59,7 +61,9 @@ class Board(WebBoard):
         self.stuck: set[int] = set()
         self.refusing = False
         self.frozen: dict[str, float] | None = None
+        self.clamp: int | None = None
         self.booted_s = clock()
+        self._disturbed = Disturbance(clock, seed + 1, usual=5.0)
         self._random = random.Random(seed)
         self._wire()
 
@@ -86,7 +90,7 @@ class Board(WebBoard):
             return ABSENT
         if self.frozen is not None:
             return self.frozen[name]
-        return round(self.sensors[name] + self._random.gauss(0.0, self.spec.noise), 4)
+        return round(self._disturbed.shown(self.sensors[name] + self._random.gauss(0.0, self.spec.noise)), 4)
 
     def uptime_s(self) -> int:
         """Return the whole seconds since the board started."""
@@ -123,7 +127,7 @@ class Board(WebBoard):
         """Set one channel."""
         if not value and channel in self.stuck:
             return
-        self.channels[channel] = value
+        self.channels[channel] = value if self.clamp is None else min(value, self.clamp)
         self._wire()
 
     def _wire(self) -> None:
@@ -147,8 +151,10 @@ class Board(WebBoard):
             self.refusing = True
         elif name == "panel_change":
             self.put(int(asked.get("channel", 0)), int(asked.get("state", self.most)))
+        elif name == "clamp" and self.most > 1:
+            self.clamp = int(asked.get("most", self.most // 2))
         else:
-            return False
+            return self._disturbed.fault(name, asked)
         return True
 
     def reboot(self) -> None:
@@ -161,6 +167,8 @@ class Board(WebBoard):
     def repair(self) -> None:
         """Clear the board's faults."""
         self.absent, self.stuck, self.frozen, self.refusing = set(), set(), None, False
+        self.clamp = None
+        self._disturbed.clear()
 
 
 class RelayBoard(Board):

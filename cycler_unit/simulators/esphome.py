@@ -2,7 +2,7 @@
 
 Faults beside those of every network device: ``sensor_off`` (``sensor``: it has no value), ``freeze``,
 ``stuck_on`` (``relay``: answers an off and stays on), ``refuse`` (status 500), ``panel_change``
-(``relay``, ``state``: somebody presses its button).
+(``relay``, ``state``: somebody presses its button), ``drift`` and ``noise`` of all sensors.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 from cycler_unit.simulators import bench
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.device import Asked, Clock
+from cycler_unit.simulators.disturbance import Disturbance
 from cycler_unit.simulators.network import named
 from cycler_unit.simulators.web import Request, Response, WebBoard, as_json
 from wire import kinds
@@ -54,6 +55,7 @@ class EsphomeNode(WebBoard):
         self.stuck: set[str] = set()
         self._frozen: dict[str, float] = {}
         self._random = random.Random(seed)
+        self._disturbed = Disturbance(clock, seed + 1, usual=5.0)
         self._wire()
 
     def page(self, request: Request) -> Response:
@@ -77,7 +79,8 @@ class EsphomeNode(WebBoard):
         if name in self.absent:
             return as_json({"id": f"sensor-{name}", "value": None, "state": "NA"})
         value = self._frozen.get(
-            name, round(self.sensors[name] + self._random.gauss(0.0, self.spec.noise), 4)
+            name,
+            round(self._disturbed.shown(self.sensors[name] + self._random.gauss(0.0, self.spec.noise)), 4),
         )
         state = f"{value:.1f} {self.spec.units.get(name, '°C')}"
         return as_json({"id": f"sensor-{name}", "value": value, "state": state})
@@ -118,7 +121,7 @@ class EsphomeNode(WebBoard):
         elif name == "panel_change":
             self._put(named(asked, "relay", tuple(self.relays)), bool(asked.get("state", True)))
         else:
-            return False
+            return self._disturbed.fault(name, asked)
         return True
 
     def reboot(self) -> None:
@@ -129,6 +132,7 @@ class EsphomeNode(WebBoard):
     def repair(self) -> None:
         """Clear the node's faults."""
         self.absent, self.stuck, self._frozen, self.broken = set(), set(), {}, False
+        self._disturbed.clear()
 
 
 def make(spec: dict[str, Any], circuits: Mapping[str, Circuit], seed: int, clock: Clock) -> EsphomeNode:

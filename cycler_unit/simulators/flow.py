@@ -11,6 +11,7 @@ import msgspec
 from cycler_unit.simulators import bench
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.device import Asked, Clock
+from cycler_unit.simulators.disturbance import Disturbance
 from cycler_unit.simulators.links import ports
 from cycler_unit.simulators.text import TextDevice
 
@@ -44,6 +45,7 @@ class FlowDevice(TextDevice):
         self.flow = {"main": spec.main_ml_min, "aux": spec.aux_ml_min}
         self._hz = {"main": 0, "aux": 0}
         self._frozen = False
+        self._disturbed = Disturbance(clock, seed + 1, usual=500.0)
         self._deaf_until_s = 0.0
         for port in self.ports:
             port.strict = True
@@ -67,6 +69,7 @@ class FlowDevice(TextDevice):
         flow = self.flow[sensor]
         if flow > 0.0 and not self._frozen:
             scattered = flow * self._random.gauss(1.0, SCATTER)
+            scattered = max(0.0, self._disturbed.shown(scattered))
             self._hz[sensor] = max(1, round(scattered * HZ_PER_10_L / 10000.0))
         return self._hz[sensor] * 1000 // HZ_PER_10_L * 10
 
@@ -75,25 +78,31 @@ class FlowDevice(TextDevice):
         return {"flow_main_ml_min": self.flow["main"], "flow_aux_ml_min": self.flow["aux"]}
 
     def break_it(self, name: str, asked: Asked) -> bool:
-        """``pump_off`` (the reading stays), ``flow`` (``main``, ``aux`` in mL/min), ``freeze``, ``reboot``."""
+        """``pump_off`` and ``sensor_off`` (no pulses come: the reading stays), ``flow`` (``main``, ``aux`` in
+        mL/min), ``freeze``, ``drift`` and ``noise`` (mL/min)."""
         if name == "pump_off":
             self.flow = dict.fromkeys(self.flow, 0.0)
+        elif name == "sensor_off":
+            self._frozen = True
         elif name == "flow":
             for sensor in self.flow:
                 self.flow[sensor] = float(asked.get(sensor, self.flow[sensor]))
         elif name == "freeze":
             self._frozen = True
-        elif name == "reboot":
-            self._hz = dict.fromkeys(self._hz, 0)
-            self._restart()
         else:
-            return False
+            return self._disturbed.fault(name, asked)
         return True
+
+    def reboot(self) -> None:
+        """Count anew."""
+        self._hz = dict.fromkeys(self._hz, 0)
+        self._restart()
 
     def repair(self) -> None:
         """Let the pump run as the bench file says."""
         self.flow = {"main": self.spec.main_ml_min, "aux": self.spec.aux_ml_min}
         self._frozen = False
+        self._disturbed.clear()
 
 
 def make(spec: dict[str, Any], circuits: Mapping[str, Circuit], seed: int, clock: Clock) -> FlowDevice:

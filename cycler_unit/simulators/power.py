@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -117,10 +116,6 @@ class PowerTextDevice(TextDevice):
             instrument.take_local()
         elif name == "panel_change":
             instrument.by_hand(asked)
-        elif name == "reboot":
-            instrument.reboot()
-        elif name == "mains_lost":
-            self._lose_mains(asked)
         else:
             return False
         return True
@@ -130,13 +125,9 @@ class PowerTextDevice(TextDevice):
             raise Refused(f"no alarm {name!r}; there are {', '.join(self.instrument.alarm_names())}")
         self.instrument.trip(name)
 
-    def _lose_mains(self, asked: Asked) -> None:
-        """Power stage and links die at once; the links come back after ``for_s``, or by ``clear``."""
+    def reboot(self) -> None:
+        """Start as after mains loss: output off."""
         self.instrument.reboot()
-        for port in self.ports:
-            port.drop("close")
-        if asked.get("for_s") is not None:
-            asyncio.get_running_loop().call_later(float(asked["for_s"]), self.mend_links)
 
     def repair(self) -> None:
         """Clear the supply's faults."""

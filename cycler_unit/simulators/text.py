@@ -87,15 +87,27 @@ class TextDevice:
     # --- faults -----------------------------------------------------------------------------------
 
     def fault(self, name: str, asked: Asked) -> bool:
-        """Break link, device or circuit; False for an unknown fault."""
-        if name == "drop_link":
-            self._drop(asked)
+        """Break link, device or circuit; False for an unknown fault.
+
+        Of every device here: ``drop_link``, ``silent`` (it hears and says nothing), ``reboot``, and
+        ``mains_lost`` (the link dies with it, and comes back after ``for_s`` or by ``clear``).
+        """
+        if name in ("drop_link", "silent"):
+            self._drop({**asked, "how": "silent"} if name == "silent" else asked)
+            return True
+        if name in ("reboot", "mains_lost"):
+            self.reboot()
+            if name == "mains_lost":
+                self._drop({**asked, "how": "close"})
             return True
         return self.break_it(name, asked) or (self.circuit is not None and self.circuit.fault(name, asked))
 
     def break_it(self, name: str, asked: Asked) -> bool:
         """Break the device itself; subclasses."""
         return False
+
+    def reboot(self) -> None:
+        """Start as after mains loss; subclasses."""
 
     def _drop(self, asked: Asked) -> None:
         how = asked.get("how", "close")
