@@ -46,6 +46,8 @@ MAILBOX_MS, STATUS_MS, ENDS_MS, NOTICE_MS = 0.1, 0.2, 0.3, 0.4
 FIFO = 3
 # A limit on current or power counts only so long after a mode was applied.
 SETTLE_MS = 100.0
+# Sheet 1.3: how often it measures temperatures; voltages and current are measured each round.
+WARMTH_MS = 1000.0
 # Sheet 1.8: what the STATUS of a locked device says, by what locked it.
 BAD_FRAME = (INT | COMM, 1)
 
@@ -117,6 +119,8 @@ class EpcMachine:
         self.heartbeat = (0, 10)
         self.periods = {0xC: (0, 10), 0xD: (0, 10)}
         self._hot = False
+        self._warmth = (0, 0, 0)
+        self._warmed_ms = float("-inf")
         self._told_flags = 0
         self._told_point: Point | None = None
         self._counter = 0
@@ -194,6 +198,8 @@ class EpcMachine:
         at_ms = self._round_ms
         if self.locked:
             return
+        if at_ms - self._warmed_ms >= WARMTH_MS:
+            self._warmth, self._warmed_ms = self.plant.temperatures(), at_ms
         self._judge()
         self._watch_now(at_ms)
         self._counter += self.heartbeat_step
@@ -218,7 +224,7 @@ class EpcMachine:
     def _judge(self) -> None:
         """Compare measurements with the limits in force; a flag goes when its cause goes."""
         mv, ma, hs_mv = self.plant.electrical()
-        body, anode, ambient = self.plant.temperatures()
+        body, anode, ambient = self._warmth
         before = self.flags
         self.flags &= COMM | INT
         for flag, value, message in ((HS_V, hs_mv, 0x4), (LS_V, mv, 0x2), (LS_I, ma, 0x3)):
@@ -384,7 +390,7 @@ class EpcMachine:
         if message in LIMIT_NAMES:
             return report_limits(message, self.limits[message])
         names = ("LsVolt", "LsCurr", "HsVolt") if message == 0xC else ("TempBody", "TempAnode", "TempAmb")
-        values = self.plant.electrical() if message == 0xC else self.plant.temperatures()
+        values = self.plant.electrical() if message == 0xC else self._warmth
         if message == 0xC and self.misread_mv is not None:
             values = (self.misread_mv, *values[1:])
         name = "EPC_ELEC_MEAS" if message == 0xC else "EPC_TEMP_MEAS"

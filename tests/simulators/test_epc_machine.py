@@ -355,15 +355,28 @@ def test_any_accepted_frame_ends_a_communication_error(epc: Bench) -> None:
     assert command in epc.answer(command)
 
 
+def test_temperatures_are_measured_once_a_second(epc: Bench) -> None:
+    before = epc.answer("131 04")
+    epc.plant.body += 10
+    epc.until(epc.now_ms + 500.0)
+    assert epc.answer("131 04") == before
+    epc.until(epc.now_ms + 600.0)
+    assert epc.answer("131 04") != before
+
+
 def test_a_hot_body_is_an_error_whose_flag_the_ambient_check_overwrites(epc: Bench) -> None:
     epc.plant.body = 700
-    assert epc.answer("131 02") == ["13B 00 00 00 00", "130 0A 00 00 00 00 00 00 00"]
+    assert [line.split(" ", 1)[1] for line in epc.until(epc.now_ms + 1000.0)] == [
+        "130 0A 00 00 00 00 00 00 00"
+    ]
+    assert epc.answer("131 02") == ["13B 00 00 00 00"]
     epc.plant.ambient = 700
-    assert epc.answer("131 02")[0].startswith("13B 10")
+    assert epc.until(epc.now_ms + 1000.0)[0].split(" ", 1)[1].startswith("13B 10")
 
 
 def test_an_absent_sensor_is_no_cold_one(epc: Bench) -> None:
     epc.plant.body = epc.plant.anode = epc.plant.ambient = 0
+    epc.until(epc.now_ms + 1000.0)
     assert epc.answer("131 01") == [IDLE]
 
 
