@@ -139,7 +139,7 @@ class Epc(PowerDevice):
             # Kept, because the device clears it by itself; its STATUS came just before.
             status = self.port.latest(STATUS)
             flags = frames.errors(status[1]) if status is not None and len(status[1]) == 4 else None
-            self._error = flags or "no flag is set"
+            self._error = flags or ""
         self._mode = now
 
     # --- opening and closing ----------------------------------------------------------------------
@@ -304,8 +304,13 @@ class Epc(PowerDevice):
         return self._go_on()
 
     def _refuse_error(self) -> None:
-        if self._error is not None:
-            raise DeviceFault(f"{self.label} went to ERROR: {self._error}")
+        if self._error is None:
+            return
+        if not self._error:
+            # A MODE that answers a request comes before the STATUS of the same round; it is off already.
+            with contextlib.suppress(DriverError):
+                self._error = self.fault()
+        raise DeviceFault(f"{self.label} went to ERROR: {self._error or 'no flag is set any more'}")
 
     def _go_on(self) -> bool:
         step = self._steps[self._place]
