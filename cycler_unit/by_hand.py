@@ -16,10 +16,11 @@ from cycler_unit import contract, hand_limits, left_alone
 from cycler_unit.contract import Refusal
 from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceLost, DriverError
+from cycler_unit.hand_charge import HandCharge
 from cycler_unit.hand_controls import HandControls
 from cycler_unit.mail import Ask, Reply
 from cycler_unit.readings import Taken
-from cycling import envelope, judge
+from cycling import envelope, judge, reasons
 from cycling.contract import Envelope, EnvelopeError
 from cycling.reading import EndReason
 from wire.messages import LEASE_S, DeviceLease, DeviceOff, DeviceSet, ExperimentStop
@@ -58,6 +59,7 @@ class ByHand:
         self._station = station
         self.lease: Lease | None = None
         self._controls = HandControls(station)
+        self._charge = HandCharge()
 
     @property
     def on(self) -> bool:
@@ -287,8 +289,10 @@ class ByHand:
         if lease is None:
             return
         reading = taken.reading(taken.taken_s - lease.began_s, self._station.power.output_on)
-        if lease.target is not None:
-            reason = lease.judge.judge(reading)
+        on = lease.target is not None
+        spent = self._charge.judge(self._station.watch.id, taken, lease.limits, on=on)
+        if on:
+            reason = lease.judge.judge(reading) or spent
             if reason is not None:
                 self._trip(lease, reason)
                 return
@@ -299,9 +303,12 @@ class ByHand:
             self.end(f"the time that {lease.person} asked for is over")
 
     def _trip(self, lease: Lease, reason: EndReason) -> None:
+        battery = self._station.watch.id
+        hurt = battery is not None and reasons.quarantines(reason.code, reason.quantity)
         self._station.trip(
-            reason.code, reason.text, quantity=reason.quantity, limit=reason.limit, measured=reason.measured
-        )
+            reason.code, reason.text, quantity=reason.quantity, limit=reason.limit, measured=reason.measured,
+            **({"battery": battery} if battery is not None else {}), **({"quarantine": True} if hurt else {}),
+        )  # fmt: skip
 
     def stopped(self, why: str) -> bool:
         """Give the lease up after a trip or an error, the output is off already; False when nobody held it."""

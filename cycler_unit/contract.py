@@ -13,17 +13,22 @@ from cycling import check, envelope, rules_station, sensors
 from cycling.derived_limits import BUDGET, RISE
 from cycling.envelope import BatteryLimits, DeviceLimits, Envelope, EnvelopeError, Limit, StationLimits
 from cycling.limits import find, operating
+from cycling.reading import EndReason
 from cycling.steps import Profile
 from wire.messages import ExperimentStart
 
 
 class Refusal(Exception):
-    """An experiment cannot start; ``rule`` is the safety rule that forbids it, None for others."""
+    """An experiment cannot start; ``rule`` is the safety rule that forbids it, None for others.
 
-    def __init__(self, text: str, rule: int | None = None) -> None:
+    ``reason``: the limit that was left while it was checked, where current flowed for that.
+    """
+
+    def __init__(self, text: str, rule: int | None = None, reason: EndReason | None = None) -> None:
         super().__init__(text)
         self.text = text
         self.rule = rule
+        self.reason = reason
 
 
 # Fields of a step that ask for something that a station may not have.

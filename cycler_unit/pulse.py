@@ -196,7 +196,7 @@ class PulseCheck:
     def _violates(self, taken: Taken) -> None:
         reason = self._watch.judge(taken.reading(taken.taken_s, True))
         if reason is not None:
-            raise Refusal(f"in the pulse: {reason.text}", 4)
+            raise Refusal(f"in the pulse: {reason.text}", 4, reason)
 
     def _count(self, readings: list[Taken], asked_a: float, lasted_s: float) -> None:
         """Count the pulse at its worst: what was asked or what flowed, all of the time."""

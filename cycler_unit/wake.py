@@ -20,7 +20,7 @@ from cycler_unit.readings import Taken
 from cycler_unit.run import Run, status_event
 from cycler_unit.spool import Entry
 from cycler_unit.wiring import Expected, WiringCheck
-from cycling import rules_station
+from cycling import reasons, rules_station
 from cycling.envelope import DeviceLimits, StationLimits
 from cycling.reading import EndReason
 from wire.limits import device_limits, station_limits
@@ -98,7 +98,8 @@ class Wake:
             refusal.rule or 0, "refused"
         )
         station = self._station
-        alarm = station.alarm(code, f"{start.name}: {refusal.text}", "trip", start.experiment)
+        text = f"{start.name}: {refusal.text}"
+        alarm = station.alarm(code, text, "trip", start.experiment, **_left(refusal, start))
         reason = EndReason(code=code, text=refusal.text)
         event = status_event(station.id, start.experiment, "error", reason, alarm=alarm)
         station.hub.spool.put(Entry(experiment=start.experiment, events=[event]), force=True)
@@ -253,7 +254,9 @@ class Wake:
             return
         # The test stays paused: a person looks at it, acknowledges and resumes or stops it.
         code = "wiring" if refusal.rule == 4 else "protection" if refusal.rule == 3 else "hold"
-        alarm = self._station.alarm(code, f"not resumed: {refusal.text}", "trip", run.id)
+        alarm = self._station.alarm(
+            code, f"not resumed: {refusal.text}", "trip", run.id, **_left(refusal, run.start)
+        )
         asked("refused", {"code": code, "rule": refusal.rule, "alarm": alarm}, refusal.text)
 
     def _start(self, run: Run, check: WiringCheck, pulse: PulseCheck | None) -> None:
@@ -282,6 +285,16 @@ class Wake:
         run.paused_at_s = None
         text = f"resumed by {self._person or 'the unit'}"
         self._conductor.tell(run, "running", text, person=self._person, **_shown(pulse))
+
+
+def _left(refusal: Refusal, start: ExperimentStart) -> dict[str, Any]:
+    """Return the limit that a pulse left, and whether the battery needs an inspection (rule 7)."""
+    reason = refusal.reason
+    if reason is None:
+        return {}
+    found = {"quantity": reason.quantity, "limit": reason.limit, "measured": reason.measured}
+    hurt = {"quarantine": True} if reasons.quarantines(reason.code, reason.quantity) else {}
+    return {**found, "battery": start.battery.battery, **hurt}
 
 
 def _count(run: Run, pulse: PulseCheck | None) -> None:

@@ -16,20 +16,39 @@ from cycler_unit.agent import Agent
 from cycler_unit.buses.local import LocalBuses
 from cycler_unit.dispatch import Dispatcher
 from cycler_unit.drivers.errors import DeviceLost
+from cycler_unit.hand_charge import HandCharge
 from cycler_unit.isolator import Isolator
 from cycler_unit.mail import Ask
 from cycler_unit.outputs import Outputs
 from cycler_unit.reach import Reach
+from cycler_unit.readings import Taken
 from cycler_unit.stations import Kept
 from cycler_unit.watch import Found
-from tests.cycler_unit.bench import CHARGE, REST, Answered, Bench, config, profile, start_message
+from cycling.reading import EndReason
+from cycling.reasons import LIMIT
+from tests.cycler_unit.bench import (
+    BATTERY,
+    CHARGE,
+    REST,
+    Answered,
+    Bench,
+    config,
+    limits_of,
+    profile,
+    start_message,
+)
+from tests.cycler_unit.lab import loaded as loaded_battery
 from tests.cycler_unit.test_by_hand import held, lease, set_
+from tests.cycler_unit.test_loaded_battery import taken as taken_
 from tests.cycler_unit.test_this_computer import OneStation, configured
 from tests.stack.waiting import until
 from wire import kinds
 from wire.messages import ExperimentStop, StationDevice, StationOutput, Zone
 
 LINK = {"kind": "modbus", "host": "127.0.0.1", "port": 1}
+TOO_HIGH = EndReason(
+    code=LIMIT, text="voltage is above the trip limit", quantity="voltage_v", limit=4.31, measured=4.4
+)
 GUARD = StationDevice(device="g", role="auxiliary", model="modbus-io-coupler", serial_number="", link=LINK)
 
 
@@ -288,12 +307,83 @@ def test_a_device_guards_a_zone_or_belongs_to_a_station_never_both(bench: Bench)
 def test_the_same_battery_again_does_not_touch_the_disk(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.cycler_unit.bench import limits_of
-    from tests.cycler_unit.lab import loaded as loaded_
-
     saved: list[Kept] = []
     monkeypatch.setattr(bench.hub.folder, "save", saved.append)
-    message = loaded_(bench.configure.station, limits_of(profile(CHARGE)))
+    message = loaded_battery(bench.configure.station, limits_of(profile(CHARGE)))
     for _ in range(3):
         loaded.load(bench.live, Ask("battery", message, Answered()))
     assert len(saved) == 1
+
+
+# --- what a person or a pulse does to a battery (rules 7, 15) --------------------------------------
+
+
+def taken_at(at_s: float, current_a: float) -> Taken:
+    """Return a reading."""
+    return taken_(3.7, at_s, current_a)
+
+
+def by_hand(bench: Bench, capacity_ah: float) -> Any:
+    """Load a battery and take the station by hand under its own envelope."""
+    limits = limits_of(profile(CHARGE), msgspec.structs.replace(BATTERY, capacity_ah=capacity_ah))
+    message = loaded_battery(bench.configure.station, limits, capacity_ah=capacity_ah)
+    assert bench.ask("battery", message).outcome == "done"
+    text = {"envelope": message.envelope, "envelope_sha256": message.envelope_sha256}
+    return held(bench, connected="battery", battery=message.battery.battery, **text)  # type: ignore[union-attr]
+
+
+def test_by_hand_too_the_charge_budget_ends_it_and_the_battery_is_quarantined(bench: Bench) -> None:
+    args = by_hand(bench, 0.0004)
+    # The budget is half a milliampere-hour: it may be spent before this is answered.
+    set_(bench, args, mode="cc", current_a=0.5)
+    until(lambda: bench.live.by_hand.lease is None, 20, "the budget is spent")
+    assert not bench.truth()["output"]
+    alarm = bench.events("alarm")[-1]["detail"]
+    assert (alarm["quantity"], alarm["quarantine"], alarm["battery"]) == (
+        "charge_one_way_ah",
+        True,
+        args.battery,
+    )
+
+
+def test_a_voltage_that_trips_by_hand_quarantines_the_loaded_battery(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = by_hand(bench, 0.05)
+    assert set_(bench, args, mode="cc", current_a=0.2).outcome == "done"
+    hand = bench.live.by_hand.lease
+    assert hand is not None
+    monkeypatch.setattr(hand.judge, "judge", lambda reading: TOO_HIGH)
+    until(lambda: bench.events("alarm"), 10, "it trips")
+    alarm = bench.events("alarm")[-1]["detail"]
+    assert (alarm["quarantine"], alarm["battery"]) == (True, args.battery)
+
+
+def test_a_limit_that_is_left_in_a_pulse_quarantines_the_battery(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse.Watch, "judge", lambda self, reading: TOO_HIGH)
+    message = start_message(bench.configure.station, profile(REST), pulse="record")
+    answered = bench.ask("start", message, 30.0)
+    assert answered.outcome == "refused"
+    assert not bench.truth()["output"]
+    alarm = bench.events("alarm")[-1]["detail"]
+    assert (alarm["quantity"], alarm["quarantine"]) == ("voltage_v", True)
+    assert alarm["battery"] == message.battery.battery
+
+
+def test_a_charge_by_hand_is_counted_over_leases_and_begins_anew_with_another_battery() -> None:
+    limits = limits_of(profile(CHARGE), msgspec.structs.replace(BATTERY, capacity_ah=1.0))
+    hand = HandCharge()
+
+    def an_hour(battery: str, from_s: float) -> EndReason | None:
+        hand.judge(battery, taken_at(from_s, 1.0), limits, on=True)
+        found = hand.judge(battery, taken_at(from_s + 3600.0, 1.0), limits, on=True)
+        hand.judge(battery, taken_at(from_s + 3601.0, 0.0), limits, on=False)
+        return found
+
+    assert an_hour("one", 0.0) is None
+    assert an_hour("other", 9000.0) is None
+    spent = an_hour("other", 18000.0)
+    assert spent is not None
+    assert spent.quantity == "charge_one_way_ah"
