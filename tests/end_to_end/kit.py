@@ -11,12 +11,15 @@ from tests.stack.waiting import until
 def send(lab: Cellyard, where: str, kind: str, **args: Any) -> dict[str, Any]:
     """Send a command to ``where`` (``stations/{id}``, ``devices/{id}``, ``units/{id}``); wait for its outcome.
 
-    Returns the closed command, whatever its outcome is; raises ``AssertionError`` when none comes.
+    Returns the closed command, whatever its outcome is (a refusal by the site looks the same); raises ``AssertionError`` when none comes.
     """
     body = {"kind": kind, "args": args}
     answer = lab.api.client.post(f"{where}/commands/", params={"wait": 10}, json=body)
     told = answer.json()
     command: dict[str, Any] = told.get("command") or told
+    if answer.status_code == 400:
+        # The site itself says no: nothing was sent.
+        return {"outcome": "refused", "reason": told["detail"], "result": None}
     assert "id" in command, told
     if command["outcome"] is None:
         path = f"commands/{command['id']}/"
