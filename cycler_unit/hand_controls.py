@@ -48,6 +48,8 @@ class HandControls:
             raise Refusal("the dead-man output is closed and opened by the control loop, not by hand", 17)
         station.outputs.let_go()
         order = sorted(wanted, key=lambda name: controls[name].order)
+        for name in order:
+            station.outputs.outputs.set_by_hand(instrument, args.device, name)
         writes = [instrument.write(name, wanted[name]) for name in order]
         self._waiting.append(Waiting(writes, reply, instrument))
 

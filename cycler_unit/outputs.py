@@ -142,6 +142,20 @@ class Outputs:
             if row.device not in instruments:
                 raise BadOutput(f"output {row.name}: the station has no auxiliary device {row.device}")
             self._by_name[row.name] = Output(row, instruments[row.device])
+        self._by_hand: dict[tuple[Instrument, str], Output] = {}
+        """Controls that are no output of the station, and that somebody has set: Down means them too."""
+
+    def set_by_hand(self, instrument: Instrument, device: str, control: str) -> None:
+        """Keep in mind that a person sets a control, so that it falls back with everything else (rule 20)."""
+        if not any(
+            each.instrument is instrument and each.row.control == control for each in self._by_name.values()
+        ):
+            row = StationOutput(name=control, device=device, control=control)
+            self._by_hand[instrument, control] = Output(row, instrument)
+
+    @property
+    def _all(self) -> list[Output]:
+        return [*self._by_name.values(), *self._by_hand.values()]
 
     @property
     def names(self) -> frozenset[str]:
@@ -185,12 +199,12 @@ class Outputs:
     def look(self) -> str | None:
         """Return why an output does not hold what a step asked for, None when all is right."""
         now_s = time.monotonic()
-        said = [each.look(now_s) for each in list(self._by_name.values())]
+        said = [each.look(now_s) for each in self._all]
         return next((each for each in said if each is not None), None)
 
     def let_go(self) -> None:
         """Let no value be an error any more: no step asks for them now; they stay as they are."""
-        for each in self._by_name.values():
+        for each in self._all:
             each.asked = None
 
     def trip(self) -> None:
@@ -203,7 +217,7 @@ class Outputs:
 
     def safe(self) -> None:
         """Bring each output to its safe value (Down, a lost lease), by rising order."""
-        ordered = sorted(self._by_name.values(), key=lambda each: each.control.order if each.control else 0)
+        ordered = sorted(self._all, key=lambda each: each.control.order if each.control else 0)
         for each in ordered:
             value = each.row.safe
             if value is None and each.control is not None:
@@ -215,7 +229,7 @@ class Outputs:
         """Say whether no write of an output that can be reached is on its way any more."""
         return all(
             each.asked is None or each.asked.write.done.is_set() or each.instrument.why_not is not None
-            for each in self._by_name.values()
+            for each in self._all
         )
 
     def _bring(self, field: str) -> None:
@@ -224,6 +238,9 @@ class Outputs:
             each.asked = None
             if value is not None:
                 each.bring(value)
+        for each in self._by_hand.values():
+            if each.control is not None and each.control.safe is not None:
+                each.bring(each.control.safe)
 
 
 def _control(kind: Kind, name: str) -> KindControl | None:

@@ -18,6 +18,7 @@ from tests.stack.simulated import MODEL, Simulators
 from tests.stack.waiting import until
 from wire.messages import (
     DeviceLease,
+    DeviceOff,
     DeviceSet,
     ExperimentStop,
     Interlock,
@@ -378,6 +379,30 @@ def test_a_relay_of_a_station_is_switched_by_hand_under_its_lease(made: Any) -> 
     assert "Relay 0 cannot be 7.0" in (wrong.reason or "")
     lab.ask("lease", msgspec.structs.replace(lease, release=True))
     until(lambda: relays(lab)[0] == 0, 10, "a lease that is given back leaves outputs safe")
+
+
+@pytest.mark.parametrize("way", ["down", "given back", "stop all", "trip"])
+def test_what_a_person_set_falls_back_though_it_is_no_output_of_the_station(made: Any, way: str) -> None:
+    lab = with_relays(made)
+    named = {each.control for each in lab.live.kept.configure.outputs}
+    assert "relay_3" not in named
+    lease = DeviceLease(
+        lease="l1", person="ada", station=lab.live.id, voltage_min_v=2.8, voltage_max_v=4.3, current_min_a=-1.0,
+        current_max_a=1.0, duration_s=600.0,
+    )  # fmt: skip
+    assert lab.ask("lease", lease).outcome == "done"
+    set_ = DeviceSet(lease="l1", device=key_of("relays"), values={"relay_3": 1.0})
+    assert lab.ask("manual_set", set_).outcome == "done"
+    assert relays(lab)[3] == 1
+    if way == "down":
+        assert lab.ask("manual_off", DeviceOff(station=lab.live.id, person="ada")).outcome == "done"
+    elif way == "given back":
+        lab.ask("lease", msgspec.structs.replace(lease, release=True))
+    elif way == "stop all":
+        lab.ask("stop_all", ("fire", "ada"), urgent=True)
+    else:
+        lab.break_("psb", "drop_link")
+    until(lambda: relays(lab)[3] == 0, 20, "the relay is off")
 
 
 def test_a_draining_battery_has_its_isolator_opened(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
