@@ -19,7 +19,8 @@ from wire import kinds
 
 RANGES = {"2831E": Bk2831E.ranges, "5491B": Bk5491B.ranges}
 COUNTS = {"2831E": 20000, "5491B": 50000}
-FUNCTIONS = {"VOLT:DC": "voltage", "CURR:DC": "current", "VOLT:AC": "", "CURR:AC": "", "RES": "", "FREQ": ""}
+FUNCTIONS = {"VOLT:DC": "voltage", "CURR:DC": "current", "VOLT:AC": "", "CURR:AC": "", "RES": "", "FREQ": "",
+             "PER": "", "DIOD": "", "CONT": ""}  # fmt: skip
 OVERLOAD = "9.9E37"
 # A range shows this much more than its name before it overloads.
 OVER = 1.05
@@ -50,6 +51,8 @@ class Meter(Instrument):
         self.function = "VOLT:DC"
         self.speed = dict.fromkeys(("VOLT:DC", "CURR:DC"), 1.0)
         self.fixed: dict[str, float | None] = dict.fromkeys(("VOLT:DC", "CURR:DC"))
+        self.reference = dict.fromkeys(("VOLT:DC", "CURR:DC"), 0.0)
+        self.relative = dict.fromkeys(("VOLT:DC", "CURR:DC"), False)
         self.offset_v = self.rate_v_s = self.since_s = 0.0
         self.frozen: float | None = None
         self.sensor_off = self.refusing = False
@@ -87,6 +90,16 @@ class Meter(Instrument):
             self._need_obedience()
             self.speed[header] = number(text, "", 0.1, 10.0)
 
+        def refer(text: str) -> None:
+            self._need_obedience()
+            self.reference[header] = number(text, "", -ranges[-1], ranges[-1])
+
+        def relate(text: str) -> None:
+            self._need_obedience()
+            self.relative[header] = boolean(text)
+
+        self.on(f"{pattern}:REFerence", refer, lambda: f"{self.reference[header]:g}")
+        self.on(f"{pattern}:REFerence:STATe", relate, lambda: str(int(self.relative[header])))
         self.on(f"{pattern}:NPLCycles", speed, lambda: f"{self.speed[header]:.2f}")
         self.on(f"{pattern}:RANGe:AUTO", auto, lambda: str(int(self.fixed[header] is None)))
         self.on(f"{pattern}:RANGe", fix, lambda: f"{self._range(header):g}")
@@ -100,6 +113,7 @@ class Meter(Instrument):
         self.function = "VOLT:DC"
         self.fixed = dict.fromkeys(self.fixed)
         self.speed = dict.fromkeys(self.speed, 1.0)
+        self.relative = dict.fromkeys(self.relative, False)
 
     def _identity(self) -> str:
         return f"{self.type}  Multimeter,{self.spec.firmware},{self.spec.serial_number}"
@@ -137,6 +151,8 @@ class Meter(Instrument):
         return OVERLOAD if abs(value) > span * OVER else self._print(value, span)
 
     def _print(self, value: float, span: float) -> str:
+        if self.relative[self.function]:
+            value -= self.reference[self.function]
         step = span / COUNTS[self.type]
         shown = round(value / step) * step
         return f"{shown:.6E}" if self.spec.digits == "exponent" else f"{shown:.6f}"

@@ -350,6 +350,11 @@ class EaSupply(Instrument):
         volts, amps, watts = self.regulator.measure()
         return (volts, -amps, -watts) if self.is_load else (volts, amps, watts)
 
+    def status_bits(self) -> int:
+        """Return bit 3 while an alarm stands and bit 7 while it regulates."""
+        self.regulator.advance()
+        return bool(self.alarms) << 3 | bool(self.regulator.output) << 7
+
     def _operation(self) -> str:
         self.regulator.advance()
         bit = REGULATION_BITS.get(self.regulator.regulation)

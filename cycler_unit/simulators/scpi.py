@@ -30,6 +30,7 @@ ERRORS = {
 QUEUE_LENGTH = 16
 
 # Bits of the standard event register (*ESR?).
+OPERATION_COMPLETE = 1 << 0
 DEVICE_ERROR, EXECUTION_ERROR, COMMAND_ERROR, POWER_ON = 1 << 3, 1 << 4, 1 << 5, 1 << 7
 
 NUMBER = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*$")
@@ -122,7 +123,7 @@ class Instrument:
         self.on("*STB", None, lambda: str(self.status_byte()))
         for name in self._masks:
             self.on(f"*{name}", self._mask_setter(name), partial(self._mask, name))
-        self.on("*OPC", lambda text: None, lambda: "1")
+        self.on("*OPC", self._complete, lambda: "1")
         self.on("*WAI", lambda text: None)
         self.on("*TRG", lambda text: None)
         self.on("*TST", None, lambda: "0")
@@ -138,6 +139,10 @@ class Instrument:
     def _mask(self, name: str) -> str:
         return str(self._masks[name])
 
+    def _complete(self, text: str) -> None:
+        # Nothing here takes time: whatever was ordered is complete.
+        self.event_register |= OPERATION_COMPLETE
+
     def reset(self) -> None:
         """Return to defaults (``*RST``); devices override."""
 
@@ -147,9 +152,14 @@ class Instrument:
         self.event_register = 0
 
     def status_byte(self) -> int:
-        """Return bits 2 (error queue) and 5 (event summary)."""
+        """Return bits 2 (error queue), 5 (event summary), 6 (service request) and those of the device."""
         summary = bool(self.event_register & self._masks["ESE"])
-        return (bool(self.errors) << 2) | (summary << 5)
+        byte = (bool(self.errors) << 2) | (summary << 5) | self.status_bits()
+        return byte | (bool(byte & self._masks["SRE"] & ~(1 << 6)) << 6)
+
+    def status_bits(self) -> int:
+        """Return bits 3 (questionable) and 7 (operation); devices that have these registers override."""
+        return 0
 
     def _read_events(self) -> str:
         value, self.event_register = self.event_register, 0

@@ -99,6 +99,19 @@ def test_bursts_to_one_node_are_spaced_and_other_nodes_are_not_held_up() -> None
         assert times[11] - times[0] >= 3 * 0.010
 
 
+def test_both_directions_are_drained_without_a_rate_limit() -> None:
+    # The original moved at most 25 frames a second each way: 40 s for these (device sheet 0.5).
+    with two_ends("virtual") as (host, device):
+        near, far = Ear(host), Ear(device)
+        began_s = time.monotonic()
+        for number in range(1000):
+            device.send(0x13C, number.to_bytes(6, "little"), paced=False)
+            host.send((0x13 + number % 45) << 4 | 1, b"\x00")
+        until(lambda: len(near.frames) == 1000 and len(far.frames) == 1000, 20, "all frames, both ways")
+        assert time.monotonic() - began_s < 20.0
+        assert [payload for _, payload in near.frames] == [n.to_bytes(6, "little") for n in range(1000)]
+
+
 def test_each_frame_goes_to_all_who_match_and_one_that_fails_deafens_nobody() -> None:
     with two_ends("virtual") as (host, device):
         heard: list[int] = []

@@ -355,6 +355,12 @@ def test_any_accepted_frame_ends_a_communication_error(epc: Bench) -> None:
     assert command in epc.answer(command)
 
 
+def test_a_factory_image_calls_itself_node_0_without_sensors() -> None:
+    epc = Bench(node=0, sensors=(0, 0, 0), connector=0)
+    epc.until(20.0)
+    assert "00A 40 00 00 01" in epc.answer("001 00")
+
+
 def test_temperatures_are_measured_once_a_second(epc: Bench) -> None:
     before = epc.answer("131 04")
     epc.plant.body += 10

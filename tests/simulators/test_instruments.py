@@ -217,6 +217,12 @@ def test_the_meter_echoes_and_ends_in_crlf(running: Simulators) -> None:
     assert raw(running, "volts", b"NONSENSE\nSYST:ERR?\n", 3)[2] == b'-113,"Undefined header"\r\n'
 
 
+def test_the_meter_reads_against_a_reference_and_knows_all_its_functions(running: Simulators) -> None:
+    said = raw(running, "volts", b"VOLT:DC:REF 100\nVOLT:DC:REF:STAT ON\nFETC?\nVOLT:DC:REF:STAT OFF\n", 5)
+    assert float(said[3]) < -90.0
+    assert raw(running, "volts", b"FUNC DIOD\nFUNC?\nFUNC VOLT:DC\n", 4)[2] == b"DIOD\r\n"
+
+
 def test_a_fixed_range_overloads_and_an_automatic_one_does_not(running: Simulators) -> None:
     volts = opened(running, "volts")
     assert (volts.read().voltage_v or 0.0) > 3.0

@@ -187,3 +187,21 @@ def test_nonsense_never_raises(held: EaSupply) -> None:
     ):
         held.handle(text)
     assert held.handle("*IDN?")
+
+
+def test_the_status_byte_sums_up_what_the_other_registers_say(held: EaSupply) -> None:
+    held.handle("*CLS")
+    assert held.handle("*STB?") == "0"
+    held.handle("OUTP ON")
+    assert held.handle("*STB?") == str(1 << 7)
+    held.trip("OT")
+    assert int(held.handle("*STB?") or "") == 1 << 2 | 1 << 3
+    held.handle("*SRE 8")
+    assert int(held.handle("*STB?") or "") == 1 << 2 | 1 << 3 | 1 << 6
+
+
+def test_a_completed_operation_is_an_event(held: EaSupply) -> None:
+    held.handle("*CLS")
+    held.handle("*OPC;*ESE 1")
+    assert int(held.handle("*STB?") or "") & 1 << 5
+    assert held.handle("*ESR?") == "1"

@@ -22,6 +22,7 @@ def _off(
     stays_connected: str,
     low_cutoff: str,
     command: str = "OUTP OFF",
+    after_power_on: str = "output off, remote control released",
     high_cutoff: str = "VOLT set point while charging; OVP switches the output off",
 ) -> Off:
     """Return what off means for the family: no relay opens, and no communication timeout exists."""
@@ -30,7 +31,7 @@ def _off(
         i_off_a=i_off_a,
         t_off_s=0.5,
         stays_connected=stays_connected,
-        after_power_on="output off, remote control released",
+        after_power_on=after_power_on,
         high_cutoff=high_cutoff,
         low_cutoff=low_cutoff,
     )
@@ -234,6 +235,7 @@ EA_EL_9080_170_B = Kind(
     ),
     off=_off(
         command="INP OFF",
+        after_power_on="input off, remote control released",
         i_off_a=0.35,
         stays_connected="input capacitors and sense leads stay on the cell: no relay opens",
         low_cutoff="VOLT set point: the load stops sinking there by itself",
