@@ -27,6 +27,9 @@ from wire.messages import DevicePlace, DeviceReport, ReportedDevice, StationDevi
 
 logger = logging.getLogger("cycler_unit.devices")
 
+# A station waits so long for a scan of its own device: some questions on a serial line, then off.
+HOLD_WAIT_S = 10.0
+
 
 @dataclass
 class Found:
@@ -70,6 +73,8 @@ class Devices:
         self._asked = threading.Condition(self._lock)
         self._asking: set[str] = set()
         """The buses that a scan asks at now."""
+        self._switching: set[str] = set()
+        """Places where a scan switches a device off now, by their ``device_key``."""
         self._opening: list[dict[str, Any]] = []
         """Places that somebody opens or talks to now, though nobody holds them."""
         self._file = file
@@ -98,10 +103,23 @@ class Devices:
         return device.link
 
     def hold(self, link: dict[str, Any]) -> None:
-        """Keep scans and idle readings off this place; returns when nobody else uses it."""
-        with self._lock:
-            self._held[device_key(link)] = dict(link)
-        self.let_go(device_key(link))
+        """Keep scans and idle readings off this place; returns when nobody else uses it.
+
+        A scan that asks or switches off there already comes to its end: closing its device it would
+        take the remote control from under the station.
+        """
+        key = device_key(link)
+        with self._asked:
+            fresh = key not in self._held
+            self._held[key] = dict(link)
+            if fresh and not self._asked.wait_for(lambda: not self._scanned(link), HOLD_WAIT_S):
+                logger.error("event=scan_does_not_end link='%s'", name_of(link))
+        self.let_go(key)
+
+    def _scanned(self, link: Link) -> bool:
+        """Tell whether a scan talks to this place now; on buses of many devices only who is switched off."""
+        whole = link.get("kind") in ("visa", "serial")
+        return device_key(link) in self._switching or (whole and bus_key(link) in self._asking)
 
     def release(self, link: dict[str, Any]) -> None:
         """Let others use this place again."""
@@ -283,6 +301,11 @@ class Devices:
                 self.missed(found.link, place.reason or "it does not answer any more")
 
     def _switch_off(self, kind: Kind, link: dict[str, Any]) -> str:
+        key = device_key(link)
+        with self._asked:
+            if key in self._held:
+                return ""  # a station has taken it, and opens it off first
+            self._switching.add(key)
         try:
             device = self.buses.device(kind, link, name_of(link))
             try:
@@ -293,6 +316,10 @@ class Devices:
             # Drivers' errors, and whatever else: the other devices are switched off all the same.
             logger.error("event=off_not_confirmed link='%s' reason='%s'", name_of(link), error)
             return f"not confirmed off: {error}"
+        finally:
+            with self._asked:
+                self._switching.discard(key)
+                self._asked.notify_all()
         return ""
 
     def report(self) -> DeviceReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from cycler_unit.owner import leftovers
 from cycler_unit.stations import Kept, StationFolder
 from tests.cycler_unit.bench import config
 from tests.stack.simulated import MODEL
+from tests.stack.waiting import until
 from wire import kinds
 from wire.messages import ScpiMessage, StationConfigure, StationDevice, Zone
 
@@ -124,3 +126,43 @@ def test_processes_of_another_boot_are_nobodys(tmp_path: Path, monkeypatch: pyte
     leftovers.note(tmp_path, {os.getpid(): "parent"})
     monkeypatch.setattr(leftovers, "boot_id", lambda: "another boot")
     assert leftovers.alive(tmp_path) == []
+
+
+def test_a_station_takes_a_device_only_when_the_scan_has_let_go_of_it() -> None:
+    opening, go_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    class Slow:
+        def scan(self, link: Any, say: Any, busy: Any) -> list[Seen]:
+            return [Seen(link=dict(link), kind=MODEL, serial_number="1")]
+
+        def device(self, kind: Any, link: Any, name: str) -> Any:
+            def open_() -> None:
+                opening.set()
+                go_on.wait(10.0)
+
+            return SimpleNamespace(open=open_, close=lambda: done.append("the scan has closed it"))
+
+    devices = Devices([LINK], Slow())  # type: ignore[arg-type]
+    scan = threading.Thread(target=devices.scan, kwargs={"make_safe": True})
+    scan.start()
+    assert opening.wait(10.0)
+
+    def hold() -> None:
+        devices.hold(LINK)
+        done.append("a station has it")
+
+    station = threading.Thread(target=hold)
+    station.start()
+    until(lambda: devices.is_held(LINK), 10)
+    go_on.set()
+    scan.join(10.0)
+    station.join(10.0)
+    assert done == ["the scan has closed it", "a station has it"]
+
+
+def test_a_scan_does_not_switch_off_what_a_station_took_meanwhile() -> None:
+    buses = SimpleNamespace(device=lambda *_: pytest.fail("it is the station's"))
+    devices = Devices([LINK], buses)  # type: ignore[arg-type]
+    devices.hold(LINK)
+    assert devices._switch_off(kinds.get(MODEL), LINK) == ""
