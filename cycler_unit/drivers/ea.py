@@ -58,6 +58,7 @@ from cycler_unit.drivers import numbers
 from cycler_unit.drivers.base import Identity, Measured, Protections, Target
 from cycler_unit.drivers.errors import DeviceFault, DeviceRefused, DriverError
 from cycler_unit.drivers.scpi import ScpiPower, Setting
+from cycler_unit.drivers.targets import asked, direction_of
 
 # Set points reach 102 % of nominal, protections 110 % (device sheet 4.3).
 SET_SHARE = 1.02
@@ -429,32 +430,3 @@ class EaSource(ScpiPower):
             discharge_current_max_a=wanted.discharge_current_max_a,
             power_max_w=held["POW:PROT"],
         )
-
-
-def asked(target: Target) -> float:
-    """Return the number that the target's mode is about; raise ``DeviceRefused`` when it is missing."""
-    by_mode = {
-        "cc": target.current_a,
-        "cv": target.voltage_v,
-        "cp": target.power_w,
-        "cr": target.resistance_ohm,
-    }
-    wanted = by_mode.get(target.mode)
-    if wanted is None:
-        raise DeviceRefused(f"the set point of mode {target.mode!r} has no number")
-    return wanted
-
-
-def direction_of(target: Target) -> str:
-    """Return charge, discharge or (CV only) both: by the sign of CC and CP, else as the target says."""
-    wanted = asked(target)
-    if target.mode == "cv":
-        return target.direction
-    if target.mode == "cr":
-        return "charge" if target.direction == "charge" else "discharge"
-    if wanted != 0.0:
-        return "charge" if wanted > 0.0 else "discharge"
-    if target.direction != "both":
-        return target.direction
-    # Nothing flows either way; the bound at hand keeps VOLT sensible.
-    return "charge" if target.voltage_max_v is not None else "discharge"

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import ClassVar
 
 from cycler_unit.drivers.base import Measured, Protections, Target
-from cycler_unit.drivers.ea import Registers, direction_of
+from cycler_unit.drivers.ea import Registers
 from cycler_unit.drivers.ea_psb import EaBidirectional
 from cycler_unit.drivers.errors import DeviceRefused
 from cycler_unit.drivers.scpi import Setting
+from cycler_unit.drivers.targets import direction_of
 
 
 class EaLoad(EaBidirectional):

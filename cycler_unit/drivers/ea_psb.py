@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 from cycler_unit.buses.transport import Transport
 from cycler_unit.drivers import numbers
 from cycler_unit.drivers.base import Protections, Target
-from cycler_unit.drivers.ea import EaSource, Registers, asked, direction_of
+from cycler_unit.drivers.ea import EaSource, Registers
 from cycler_unit.drivers.errors import DeviceRefused
 from cycler_unit.drivers.scpi import Setting
+from cycler_unit.drivers.targets import asked, direction_of
 
 
 class EaBidirectional(EaSource):

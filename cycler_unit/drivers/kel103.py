@@ -27,9 +27,9 @@ from typing import ClassVar
 
 from cycler_unit.drivers import numbers
 from cycler_unit.drivers.base import Identity, Measured, Protections, Target
-from cycler_unit.drivers.ea import asked, direction_of
 from cycler_unit.drivers.errors import DeviceFault, DeviceRefused, DriverError
 from cycler_unit.drivers.scpi import ScpiPower, Setting
+from cycler_unit.drivers.targets import asked, direction_of
 
 VERSION = re.compile(r"^V\d")
 # Mode of a target -> header, the mode's name as the load says it, unit, step.

@@ -7,47 +7,20 @@ the circuit with ``isolate``; a chamber sets ``ambient_c``. Currents are positiv
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import sqrt
 from typing import Any, Protocol
 
 import msgspec
 
 from cycler_unit.simulators.bench import BenchError, CellSpec
+from cycler_unit.simulators.capacitor import Capacitor
 from cycler_unit.simulators.device import Refused
+from cycler_unit.simulators.source import Source
 from cycling.cell import Cell
 
 # Regulation is solved anew at least this often: 10 ms is a tenth of the usual control period.
 STEP_S = 0.01
 # Nothing flows while off, and the cell's relaxation is exact for any interval; the lumped heat is not.
 OFF_STEP_S = 1.0
-
-
-class Source:
-    """What a power stage sees at its terminals: V = ``rest_v`` + ``ohm`` I at the end of an interval."""
-
-    __slots__ = ("ohm", "rest_v")
-
-    def __init__(self, rest_v: float, ohm: float) -> None:
-        self.rest_v, self.ohm = rest_v, ohm
-
-    def voltage(self, current_a: float) -> float:
-        """Return the voltage in V while ``current_a`` flows."""
-        return self.rest_v + self.ohm * current_a
-
-    def current_for_voltage(self, voltage_v: float) -> float:
-        """Return the current in A that brings the terminals to ``voltage_v``."""
-        return (voltage_v - self.rest_v) / self.ohm
-
-    def current_for_power(self, power_w: float) -> float:
-        """Return the current in A for ``power_w``; more than can be given is answered by the best."""
-        inside = self.rest_v * self.rest_v + 4.0 * self.ohm * power_w
-        return (
-            (sqrt(inside) - self.rest_v) / (2.0 * self.ohm) if inside > 0.0 else -self.rest_v / self.ohm / 2
-        )
-
-    def current_for_resistance(self, ohm: float) -> float:
-        """Return the (negative) current in A that a resistor of ``ohm`` draws."""
-        return -self.rest_v / (ohm + self.ohm)
 
 
 class Stage(Protocol):
@@ -84,41 +57,6 @@ class Hurry(Protocol):
     def tell(self) -> dict[str, Any]:
         """Return how far the cell went."""
         ...
-
-
-class Capacitor:
-    """A charged capacitor where a cell should be: right voltage at rest, nothing behind it."""
-
-    def __init__(self, voltage_v: float, farad: float = 0.01, ohm: float = 0.05) -> None:
-        self.rest_v, self.farad, self.r0_ohm = voltage_v, farad, ohm
-        self.current_a = 0.0
-        self.soc = 0.0
-        self.temperature_c = self.ambient_c = 25.0
-
-    @property
-    def at_rest_v(self) -> float:
-        """Return its voltage without current in V."""
-        return self.rest_v
-
-    @property
-    def voltage_v(self) -> float:
-        """Return its voltage with the present current in V."""
-        return self.rest_v + self.current_a * self.r0_ohm
-
-    @property
-    def at_device_v(self) -> float:
-        """Return the same: it has no leads of its own."""
-        return self.voltage_v
-
-    def advance_current(self, current_a: float, dt_s: float) -> float:
-        """Let ``current_a`` flow for ``dt_s``; return the voltage at the end in V."""
-        self.current_a = current_a
-        self.rest_v += current_a * dt_s / self.farad
-        return self.voltage_v
-
-    def current_for_voltage(self, voltage_v: float, *, dt_s: float = 0.0) -> float:
-        """Return the current in A that brings it to ``voltage_v`` at the end of ``dt_s``."""
-        return (voltage_v - self.rest_v) / (self.r0_ohm + dt_s / self.farad)
 
 
 class Circuit:

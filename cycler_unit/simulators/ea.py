@@ -1,13 +1,12 @@
 """An EA device as its SCPI shows it (devices.md 4.3 and 4.4): PS 2000 B source, PSB, EL load.
 
-The second output of a 2384 is reached by ``(@2)`` after any command (``TwoOutputs``).
+The second output of a 2384 is reached by ``(@2)`` after any command (``ea_outputs.py``).
 """
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -44,11 +43,6 @@ LOAD_FIELDS = {
     "POWer": ("sink_w", "W", "w"),
 }
 SINK_FIELDS = {"CURRent": ("sink_a", "A", "a"), "POWer": ("sink_w", "W", "w")}
-
-
-# The channel list after a command, and the one command that is about the whole device.
-CHANNEL = re.compile(r"\s*\(@(\d)\)\s*$")
-LOCK = re.compile(r"^:?SYST(?:EM)?:LOCK(?::STAT(?:E)?)?\s", re.IGNORECASE)
 
 
 def decimals(step: float) -> int:
@@ -380,32 +374,3 @@ def _nominal(kind: Kind) -> dict[str, float]:
     if not all(found.values()):
         raise ValueError(f"{kind.label} states no nominal values")
     return found
-
-
-class TwoOutputs:
-    """A supply with several outputs: ``(@n)`` at the end of a command says which, the first otherwise.
-
-    Identity and remote control are the whole device's, the rest is each output's.
-    """
-
-    def __init__(self, outputs: Sequence[EaSupply]) -> None:
-        self.outputs = outputs
-
-    def handle(self, message: str) -> str | None:
-        """Execute a message; each command goes to its output."""
-        answers = [self._one(unit) for unit in message.split(";") if unit.strip()]
-        said = [answer for answer in answers if answer is not None]
-        return ";".join(said) if said else None
-
-    def _one(self, unit: str) -> str | None:
-        found = CHANNEL.search(unit)
-        command = CHANNEL.sub("", unit)
-        number = int(found[1]) if found else 1
-        if number > len(self.outputs):
-            self.outputs[0].fail(ScpiError(-108))
-            return None
-        answer = self.outputs[number - 1].handle(command)
-        if LOCK.match(command):
-            for output in self.outputs:
-                output.remote = self.outputs[number - 1].remote
-        return answer

@@ -9,7 +9,8 @@ from cycler_unit.simulators import bench
 from cycler_unit.simulators.bench import BenchError, SupplySpec
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.device import Asked, Clock, Refused
-from cycler_unit.simulators.ea import EaSupply, TwoOutputs
+from cycler_unit.simulators.ea import EaSupply
+from cycler_unit.simulators.ea_outputs import TwoOutputs
 from cycler_unit.simulators.links import ports
 from cycler_unit.simulators.power import PowerTextDevice
 

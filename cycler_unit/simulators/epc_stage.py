@@ -6,8 +6,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from cycler_unit.simulators.circuit import Circuit, Source
+from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.epc_rules import CC, CV, Point
+from cycler_unit.simulators.source import Source
 
 # What its inductor lets through though regulation asks for more, A.
 MOST_A = 25.0

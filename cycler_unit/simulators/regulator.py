@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cycler_unit.simulators.circuit import Capacitor, Circuit, Source
+from cycler_unit.simulators.capacitor import Capacitor
+from cycler_unit.simulators.circuit import Circuit
+from cycler_unit.simulators.source import Source
 from cycling.cell import Cell
 
 # A look back long enough for an end-to-end test, short enough to never matter in memory.
