@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from cycling import structs
 from cycling.problem import Problem
 from cycling.steps import AnyStep, Group, Profile
 
@@ -172,3 +173,7 @@ def _not_finite(raw: Any, path: str, depth: int = 0) -> Iterator[str]:
 def _name(value: object) -> str:
     names = {type(None): "nothing", str: "text", list: "a list", bool: "true or false", dict: "an object"}
     return names.get(type(value), "a number")
+
+
+# By the thread that imports this: profiles are converted by several at once, the first time too.
+structs.build()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from cycling import structs
 from wire.messages import ARGS, MAX_BYTES, Message
 
 T = TypeVar("T", bound=Message)
@@ -91,3 +92,7 @@ def _refuse_depth(payload: bytes) -> None:
                 raise Malformed(f"nested deeper than {MAX_DEPTH} levels")
         elif first in b"]}":
             depth -= 1
+
+
+# By the thread that imports this: messages are decoded by several at once, the first time too.
+structs.build()

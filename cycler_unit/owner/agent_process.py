@@ -13,6 +13,7 @@ import msgspec
 
 from cycler_unit import logs
 from cycler_unit.config import Config
+from cycler_unit.owner import calls, turns
 from cycler_unit.owner.client import OwnedBuses
 from cycler_unit.owner.line import ParentLine
 from cycler_unit.owner.parent import CANNOT_START, RESTART
@@ -24,6 +25,8 @@ def main(line: connection.Connection, inherited: list[Any], secret: bytes, setti
     from cycler_unit.agent import Agent
 
     close(inherited)
+    turns.short()
+    calls.ready()
     logs.set_up()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, signal.SIG_IGN)  # the parent hears them and says what to do

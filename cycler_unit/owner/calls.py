@@ -10,6 +10,7 @@ from cycler_unit.buses.protocol import Frame, Seen
 from cycler_unit.drivers import DriverMissing
 from cycler_unit.drivers.base import Exchange, Identity, Measured, Protections, Target
 from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DeviceRefused, DriverError
+from cycling import structs
 from wire.catalogue import Kind
 
 
@@ -59,6 +60,12 @@ BUS: dict[str, tuple[Any, Any]] = {
     "send": (tuple[dict[str, Any], int, bytes, float], list[Frame]),
     "listen": (tuple[dict[str, Any], float, int, int, int], list[Frame]),
 }
+
+
+def ready() -> None:
+    """Make all that is decoded ready, before the threads begin that do it."""
+    structs.build(*(kind for row in (*DEVICE.values(), *BUS.values()) for kind in row if kind is not None))
+
 
 _ERRORS: dict[str, type[Exception]] = {
     "lost": DeviceLost,

@@ -19,7 +19,8 @@ from cycler_unit.buses.local import LocalBuses
 from cycler_unit.buses.protocol import device_key
 from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DriverError
 from cycler_unit.lock import Lock
-from cycler_unit.owner.calls import BUS, DEVICE, Answer, Call, Place, kind_of_error, pack
+from cycler_unit.owner import turns
+from cycler_unit.owner.calls import BUS, DEVICE, Answer, Call, Place, kind_of_error, pack, ready
 from cycler_unit.owner.guard import CURRENT_FIRST_S, Held
 
 logger = logging.getLogger("cycler_unit.owner")
@@ -314,6 +315,8 @@ def main(
 ) -> None:
     """Run an owner process; ``line`` leads to the parent, ``inherited`` is not for it."""
     close(inherited)
+    turns.short()
+    ready()
     logs.set_up()
     # The parent hears the terminal's Ctrl-C and the supervisor's signals, and says what to do.
     for name in (signal.SIGINT, signal.SIGTERM):

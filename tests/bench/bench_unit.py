@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -48,6 +49,9 @@ LIMITS = BatteryLimits(
 )  # fmt: skip
 SAFETY = {"v_max_v": 4.2}
 FIRST_NODE = 0x13
+# As devops/systemd/cellyard-unit.service starts the unit; the simulators, which stand for hardware, the same.
+NICE = -10
+PRIORITY = ("nice", "-n", str(NICE)) if os.name == "posix" and os.geteuid() == 0 else ()
 LINKS = {"scpi": "SCPI over TCP", "can": "CAN", "serial": "SCPI over a serial line (pty)"}
 
 
@@ -103,6 +107,7 @@ class BenchUnit:
             )
             command = self.simulators.process.command
             self.simulators.process.command = [command[0], "-c", run, *command[3:]]
+        self.simulators.process.command = [*PRIORITY, *self.simulators.process.command]
         self.broker = backend.broker(folder / "broker").start()
         self.simulators.start()
         self.described = {each["name"]: each for each in self.simulators.ask(query="devices")["devices"]}
@@ -112,6 +117,8 @@ class BenchUnit:
             folder / "unit", self.broker.url("bench"), self.simulators, links=self._links(),
             loop_period_s=PERIOD_S, idle_period_s=0.1, wiring_check_s=0.5,
         )  # fmt: skip
+
+        self.unit.process.command = [*PRIORITY, *self.unit.process.command]
 
     def _device(self, name: str, number: int, place: dict[str, Any]) -> dict[str, Any]:
         if self.link == "can":

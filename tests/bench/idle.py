@@ -29,12 +29,19 @@ def measure(lab: Cellyard) -> list[Figure]:
     took_s = time.monotonic() - began_s
     found: list[Figure] = []
     for name, process in parts.items():
+        # RSS counts the pages that forks share once for each of them; PSS shares them out.
         goal, goal_percent = (UNIT_MIB, UNIT_PERCENT) if name == "unit" else (None, None)
         memory = [each.memory_full_info() for each in _family(process)]
         percent = 100 * (_cpu_s(process) - before[name]) / took_s
         found += [
-            Figure(f"idle {name}, RSS", sum(each.rss for each in memory) / MIB, "MB", goal),
-            Figure(f"idle {name}, PSS", sum(each.pss for each in memory) / MIB, "MB"),
+            Figure(
+                f"idle {name}, RSS",
+                sum(each.rss for each in memory) / MIB,
+                "MB",
+                None,
+                f"{len(memory)} processes",
+            ),
+            Figure(f"idle {name}, PSS", sum(each.pss for each in memory) / MIB, "MB", goal),
             Figure(f"idle {name}, CPU", percent, "% of a core", goal_percent, f"over {took_s:.0f} s"),
         ]
     return found

@@ -117,7 +117,7 @@ def reactions(unit: BenchUnit, events: int, exchange_s: float) -> list[Figure]:
         share = -(-events // unit.count)
         together(
             [
-                threading.Thread(target=_guarded, args=(unit, station, told_v, share, found))
+                threading.Thread(target=_guarded, args=(unit, station, told_v, share, found), daemon=True)
                 for station in unit.stations
             ]
         )
