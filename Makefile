@@ -49,7 +49,8 @@ bench: $(VENV)/.installed-dev ## measure command, live delay, start, memory and 
 	@$(BIN)/python -m tests.bench
 
 faults: $(VENV)/.installed-dev ## kill, cut and break parts of a running stack
-	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/faults
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/faults/safety tests/faults
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults/safety
 
 docs: $(VENV)/.installed-dev ## write the generated files again: AsyncAPI, OpenAPI, SQL schema
 	@bash .ci/docs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -167,7 +166,7 @@ class SafetyLab:
 
     # --- experiments ------------------------------------------------------------------------------
 
-    def limits(self, given: dict[str, Any], configure: StationConfigure, **battery: Any) -> Envelope:
+    def limits(self, given: dict[str, Any], configure: StationConfigure) -> Envelope:
         """Return the envelope as the site computes it."""
         found, problems = load(given)
         assert found is not None, problems
@@ -175,17 +174,16 @@ class SafetyLab:
         devices = [
             device_limits(kinds.get(each.model), each.name, each.role, path) for each in configure.devices
         ]
-        own = msgspec.structs.replace(LIMITS, **battery)
-        return envelope.compute(own, devices, station_limits(configure), found.safety)
+        return envelope.compute(LIMITS, devices, station_limits(configure), found.safety)
 
     def message(
         self, *steps: Step, configure: StationConfigure | None = None, circuit: str = "cell",
-        battery: dict[str, Any] | None = None, **more: Any,
+        safety: dict[str, Any] | None = None, **more: Any,
     ) -> ExperimentStart:  # fmt: skip
         """Return a start of these steps, with the rest voltage that the cell was last seen at."""
         configure = configure or self.station
-        given = {"name": "test", "record": {"every_s": 0.1}, "steps": list(steps)}
-        limits = self.limits(given, configure, **(battery or {}))
+        given = {"name": "test", "record": {"every_s": 0.1}, "steps": list(steps), "safety": safety or {}}
+        limits = self.limits(given, configure)
         rest_v = self.simulators.ask(circuit=circuit, query="truth")["at_rest_v"]
         ref = BatteryRef(
             battery=str(uuid.uuid4()), name="Cell 1", technology="lithium", capacity_ah=0.5,
@@ -359,8 +357,3 @@ class SafetyLab:
         assert answer["ok"], answer
         found: dict[str, Any] = answer["circuits"]["cell"]
         return found
-
-
-def now_s() -> float:
-    """Return a monotonic time."""
-    return time.monotonic()
