@@ -106,6 +106,8 @@ class Epc(PowerDevice):
         self._suspect = self._on = False
         self._error: str | None = None
         """The error state that was seen while the output was on, in words."""
+        self._told: str | None = None
+        """What a STATUS said was wrong since the output went on."""
         self._steps: list[SetPoint] = []
         self._place = 0
         self._near = self._repeated = self._ended = False
@@ -130,16 +132,18 @@ class Epc(PowerDevice):
 
     def _heard(self, message: int, payload: bytes) -> None:
         """Take note of a frame, on the bus's thread; what follows from it is done by the next reading."""
+        if message == STATUS and len(payload) == 4 and self._on:
+            # The flag of an error goes with its cause, which goes with the output: a round later it is gone.
+            self._told = frames.errors(payload) or self._told
         if message != MODE or len(payload) != 8:
             return
         now = frames.set_point(payload)
         if now.mode == frames.IDLE and not self._expecting:
             self._suspect = True
         if now.mode == ERROR and self._on and self._error is None:
-            # Kept, because the device clears it by itself; its STATUS came just before.
-            status = self.port.latest(STATUS)
-            flags = frames.errors(status[1]) if status is not None and len(status[1]) == 4 else None
-            self._error = flags or ""
+            # Kept, because the device clears it by itself. A MODE that answers a request comes before the
+            # STATUS of the same round, any other one after it.
+            self._error = self._told or ""
         self._mode = now
 
     # --- opening and closing ----------------------------------------------------------------------
@@ -198,7 +202,7 @@ class Epc(PowerDevice):
                 self.heartbeat.disarm()
 
     def _off(self) -> None:
-        self._on, self._steps, self._error = False, [], None
+        self._on, self._steps, self._error, self._told = False, [], None, None
         self._off_s = time.monotonic()
         # In ERROR the device refuses IDLE and says so: it is off as well.
         self._command(OFF, lambda echo: not echo.on)
@@ -306,8 +310,9 @@ class Epc(PowerDevice):
     def _refuse_error(self) -> None:
         if self._error is None:
             return
+        self._error = self._error or self._told
         if not self._error:
-            # A MODE that answers a request comes before the STATUS of the same round; it is off already.
+            # It is off already, so there is time to ask.
             with contextlib.suppress(DriverError):
                 self._error = self.fault()
         raise DeviceFault(f"{self.label} went to ERROR: {self._error or 'no flag is set any more'}")
