@@ -38,7 +38,6 @@ import threading
 import time
 from typing import Any
 
-from cycler_unit import dbc
 from cycler_unit.drivers import epc_frames as frames
 from cycler_unit.drivers.base import Exchange, Identity, Measured, PowerDevice, Protections, Target
 from cycler_unit.drivers.epc_frames import (
@@ -55,13 +54,13 @@ from cycler_unit.drivers.epc_frames import (
     TEMP,
     TEMP_LIM,
     TIME,
-    Info,
     SetPoint,
 )
 from cycler_unit.drivers.epc_heartbeat import Heartbeat
 from cycler_unit.drivers.epc_limits import CURRENT_ROOM_MA, MARK, EpcLimits
 from cycler_unit.drivers.epc_phases import charges, first, phases
 from cycler_unit.drivers.epc_port import EpcPort
+from cycler_unit.drivers.epc_readings import EpcReadings
 from cycler_unit.drivers.errors import DeviceFault, DeviceRefused, DriverError
 
 logger = logging.getLogger("cycler_unit.epc")
@@ -71,8 +70,6 @@ NODES = range(0x13, 0x40)
 HEARTBEAT_S = 2.0
 # MODE is asked with readings, this often: an end can come and go without any notification.
 MODE_S = 0.05
-# The device measures temperatures once a second; they are missing when they are older than this.
-TEMPERATURE_S, TEMPERATURE_MAX_S = 1.0, 3.0
 # A voltage this young tells on which side of a set point the cell is.
 FRESH_S = 0.25
 NEAR_MV = 50
@@ -82,11 +79,8 @@ MOVED_MV, AGAIN_S = 3, 1.0
 MOST_ENDS = 5
 # An isolator has just closed: the error of a missing cell goes with the next of its measurements.
 CLEARS_S = 0.2
-NAMES = ("hs_voltage_v", "body_c", "anode_c", "ambient_c")
 # Narrow voltage limits would keep the device in ERROR without its cell: wide again when off for so long.
 WIDEN_S = 2.0
-# Its converters flicker (device sheet 1.3, the real log): so many frames without one bit changed are frozen.
-FROZEN_READINGS = 50
 
 
 class Epc(PowerDevice):
@@ -99,9 +93,9 @@ class Epc(PowerDevice):
         self.node = node_of(link)
         self.port = EpcPort(link, self.node, self._heard)
         self.limits = EpcLimits(self.port, str(link.get("limit_byte_order", "big")))
+        self._readings = EpcReadings(self.port)
         self.heartbeat = Heartbeat(self.port, float(link.get("heartbeat_s", HEARTBEAT_S)))
         self._lock = threading.RLock()
-        self._info: Info | None = None
         self._mode = OFF
         self._suspect = self._on = False
         self._error: str | None = None
@@ -113,8 +107,6 @@ class Epc(PowerDevice):
         self._near = self._repeated = self._ended = False
         self._off_s = self._again_s = self._widened_s = self._asked_mode_s = 0.0
         self._expecting = 0
-        self._cell: tuple[float, int, int] | None = None
-        self._same: tuple[int, bytes] = (0, b"")
 
     @property
     def label(self) -> str:
@@ -159,16 +151,16 @@ class Epc(PowerDevice):
             self._forget()
             self.port.open()
             self._off()
-            self._info = frames.info(self.port.ask(INFO)[INFO])
-            if self._info.node != self.node:
-                raise DeviceRefused(f"{self.label} calls itself node 0x{self._info.node:02X}")
+            info = self._readings.info = frames.info(self.port.ask(INFO)[INFO])
+            if info.node != self.node:
+                raise DeviceRefused(f"{self.label} calls itself node 0x{info.node:02X}")
             self._set_up()
-            return self._info.identity
+            return info.identity
 
     def _forget(self) -> None:
         self.limits.forget()
         self.heartbeat.armed = True
-        self._steps, self._on, self._suspect, self._cell = [], False, False, None
+        self._steps, self._on, self._suspect, self._readings.cell = [], False, False, None
 
     def _set_up(self) -> None:
         self.heartbeat.disarm()
@@ -251,45 +243,23 @@ class Epc(PowerDevice):
         if self._on and (mode or began_s - self._asked_mode_s >= MODE_S):
             self._asked_mode_s = began_s
             wanted.append(MODE)
-        if self._age_s(TEMP) >= TEMPERATURE_S:
+        if self._readings.wants_temperatures:
             wanted.append(TEMP)
         # Where MODE is not asked an IDLE is not expected: it is a boot notification, or an end.
         with self._expected() if MODE in wanted else contextlib.nullcontext():
             answers = self.port.ask(*wanted)
-        middle_us = (began_ns + time.time_ns()) // 2000
-        found = dbc.read("EPC_ELEC_MEAS", answers[ELEC])
-        self._cell = (began_s, found["LsVolt"], found["LsCurr"])
-        self._see_nearness(found["LsVolt"], found["LsCurr"])
-        volts, amperes = found["LsVolt"] / 1000.0, found["LsCurr"] / 1000.0
-        count, before = self._same
-        self._same = (count + 1 if answers[ELEC] == before else 0, answers[ELEC])
-        if self._same[0] >= FROZEN_READINGS:
-            return Measured(None, None, None, began_s, middle_us, dict.fromkeys(NAMES))
-        more = {"hs_voltage_v": found["HsVolt"] / 1000.0, **self._temperatures()}
-        return Measured(volts, amperes, volts * amperes, began_s, middle_us, more)
+        measured = self._readings.take(answers, began_s, began_ns)
+        self._see_nearness()
+        return measured
 
-    def _age_s(self, message: int) -> float:
-        came = self.port.latest(message)
-        return float("inf") if came is None else time.monotonic() - came[0]
-
-    def _temperatures(self) -> dict[str, float | None]:
-        """Return body, anode and ambient temperature in °C; None for an absent sensor or an old value."""
-        names = NAMES[1:]
-        came = self.port.latest(TEMP)
-        if came is None or self._info is None or time.monotonic() - came[0] > TEMPERATURE_MAX_S:
-            return dict.fromkeys(names)
-        found = dbc.read("EPC_TEMP_MEAS", came[1])
-        there = (self._info.body, self._info.anode, self._info.ambient)
-        values = (found["TempBody"], found["TempAnode"], found["TempAmb"])
-        return {
-            name: value / 10.0 if has else None for name, has, value in zip(names, there, values, strict=True)
-        }
-
-    def _see_nearness(self, cell_mv: int, current_ma: int) -> None:
+    def _see_nearness(self) -> None:
         """Remember that the running command's own end was near, seen under its current."""
-        if self._on and self._mode.on and self._steps and abs(current_ma) > CURRENT_ROOM_MA // 2:
+        cell = self._readings.cell
+        if cell is None or not self._on or not self._mode.on or not self._steps:
+            return
+        if abs(cell.ma) > CURRENT_ROOM_MA // 2:
             step = self._steps[self._place]
-            if step.limit == frames.VOLTAGE and abs(cell_mv - step.limit_ref) <= NEAR_MV:
+            if step.limit == frames.VOLTAGE and abs(cell.mv - step.limit_ref) <= NEAR_MV:
                 self._near = True
 
     # --- the device's own ends --------------------------------------------------------------------
@@ -353,10 +323,12 @@ class Epc(PowerDevice):
         return cell_mv <= ref_mv - by_mv if charges(self._steps) else cell_mv >= ref_mv + by_mv
 
     def _cell_mv(self) -> int:
-        if self._cell is None or time.monotonic() - self._cell[0] > FRESH_S:
+        cell = self._readings.cell
+        if cell is None or time.monotonic() - cell.at_s > FRESH_S:
             self._measure()
-        assert self._cell is not None
-        return self._cell[1]
+            cell = self._readings.cell
+        assert cell is not None
+        return cell.mv
 
     def _send(self, step: SetPoint) -> None:
         self._ended = False
@@ -405,9 +377,10 @@ class Epc(PowerDevice):
 
     def _begin(self, steps: list[SetPoint], cell_mv: int) -> int:
         """Return the command to begin with: what the device does already, if its current suits the target."""
-        if self._on and self._mode in steps and self._cell is not None:
+        cell = self._readings.cell
+        if self._on and self._mode in steps and cell is not None:
             bound_ma = abs(steps[0].ref) + CURRENT_ROOM_MA
-            if self._mode.mode != CV or abs(self._cell[2]) <= bound_ma:
+            if self._mode.mode != CV or abs(cell.ma) <= bound_ma:
                 return steps.index(self._mode)
         place = first(steps, cell_mv, charges(steps))
         wrong = place > 0 and steps[place].mode == CV and self._wrong_side(steps, place, cell_mv)

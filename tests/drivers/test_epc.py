@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from cycler_unit.drivers.base import Measured, Protections, Target
-from cycler_unit.drivers.epc import FROZEN_READINGS, Epc
+from cycler_unit.drivers.epc import Epc
 from cycler_unit.drivers.epc_limits import MARK
+from cycler_unit.drivers.epc_readings import FROZEN_READINGS
 from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DeviceRefused
 from tests.stack.waiting import until
 
@@ -148,7 +149,7 @@ def test_readings_are_in_si_with_power_computed_and_sensors_by_info(bench: CanLa
 
 def test_old_temperatures_are_missing(epc: Epc, dut: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert epc.read().extended["body_c"] is not None
-    monkeypatch.setattr("cycler_unit.drivers.epc.TEMPERATURE_MAX_S", -1.0)
+    monkeypatch.setattr("cycler_unit.drivers.epc_readings.TEMPERATURE_MAX_S", -1.0)
     assert epc.read().extended["body_c"] is None
 
 
