@@ -18,14 +18,14 @@ _READY: set[Any] = set()
 
 def build(*more: Any) -> None:
     """Make all structs that are defined by now ready, and other types that are converted into."""
-    kinds: tuple[Any, ...] = (*_ours(msgspec.Struct), *more)
+    kinds: list[Any] = [*_ours(msgspec.Struct), *more]
     for kind in kinds:
         if kind not in _READY:
             _READY.add(kind)
             msgspec.json.Decoder(kind)
 
 
-def _ours(base: type) -> Iterator[type]:
+def _ours(base: Any) -> Iterator[Any]:
     """Return the structs below one, but msgspec's own and generic ones that nothing is converted into."""
     for kind in base.__subclasses__():
         yield from _ours(kind)
