@@ -173,6 +173,8 @@ def addresses(lab: SimpleNamespace) -> list[str]:
         f"/units/{u}/",
         f"/units/{u}/devices/",
         f"/units/{u}/console/",
+        f"/units/{u}/log/",
+        f"/units/{u}/log/lines/",
         f"/units/{lab.pending.uuid}/",
         f"/experiments/{e}/repeat/",
         f"/alarms/{lab.alarm.uuid}/",

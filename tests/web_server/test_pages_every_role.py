@@ -18,7 +18,18 @@ def lab(administrator):
 
 def _status(role: str, address: str) -> int:
     path = address.partition("?")[0]
-    acts = ("/new/", "/edit/", "/repeat/", "/batch/", "/bulk/", "/load/", "/add/", "/console/")
+    acts = (
+        "/new/",
+        "/edit/",
+        "/repeat/",
+        "/batch/",
+        "/bulk/",
+        "/load/",
+        "/add/",
+        "/console/",
+        "/log/",
+        "/lines/",
+    )
     writes = path.endswith(acts)
     of_managers = path.startswith(("/stations/", "/zones/", "/catalogue/", "/units/"))
     needed = "manager" if writes and of_managers else "operator" if writes else "viewer"

@@ -18,7 +18,13 @@ from web_server.experiments import attention, services
 from web_server.experiments.models import Alarm, Experiment
 from web_server.lab.models import Station, Unit
 from web_server.notices import services as notices
-from web_server.notices.models import Delivery
+from web_server.notices.models import Delivery, Target
+
+
+@pytest.fixture(autouse=True)
+def night_shift(db: None) -> Target:
+    """Somebody who hears of alarms; nobody is the exception."""
+    return Target.objects.create(name="somebody", way="webhook", shown="somewhere")
 
 
 def _kinds() -> list[str]:
@@ -143,13 +149,25 @@ def test_a_battery_in_quarantine_waits_for_an_inspection(small_lab: SimpleNamesp
     assert _kinds() == []
 
 
-def test_an_alarm_that_reached_nobody_is_said(administrator: Person, small_lab: SimpleNamespace) -> None:
+def test_an_alarm_that_reached_nobody_is_said(
+    night_shift: Target, administrator: Person, small_lab: SimpleNamespace
+) -> None:
+    night_shift.delete()
     notices.add(administrator, name="night shift", address="https://hooks.example.org/x")
     _alarm(small_lab.station, severity="trip")
     notices.plan()
     Delivery.objects.update(attempts=1, outcome="connection refused")
     assert _kinds() == ["tripped", "unheard"]
     assert _one("unheard").text == "night shift could not be told of S1: connection refused"
+
+
+def test_a_trip_of_which_nobody_is_told_is_said(night_shift: Target, small_lab: SimpleNamespace) -> None:
+    night_shift.delete()
+    _alarm(small_lab.station, severity="warning")
+    assert _kinds() == ["warning"]
+    _alarm(small_lab.station, severity="trip")
+    assert _kinds() == ["tripped", "unheard", "warning"]
+    assert _one("unheard").text == "Nobody is told of this: no address for alarms is set."
 
 
 def test_many_of_a_kind_are_counted(small_lab: SimpleNamespace) -> None:
@@ -164,7 +182,7 @@ def test_the_questions_do_not_grow_with_the_lab(
 ) -> None:
     _running(small_lab)
     _alarm(small_lab.station)
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         attention.needs()
     for n in range(6):
         lab = SimpleNamespace(
@@ -177,7 +195,7 @@ def test_the_questions_do_not_grow_with_the_lab(
         _alarm(lab.station, experiment=run)
         if n % 2:
             services.set_status(run, "finished")
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         attention.needs()
 
 

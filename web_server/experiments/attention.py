@@ -63,12 +63,13 @@ class Need:
 
 
 def needs() -> list[Need]:
-    """Return what needs a person, ranked; eleven queries whatever the size of the lab."""
+    """Return what needs a person, ranked; twelve queries at most, whatever the size of the lab."""
     now = timezone.now()
     unsafe = list(_unsafe())
     alarms = list(_alarms({need.item.pk for need in unsafe}))
     held = {need.item.experiment_id for need in alarms if need.kind == "held"}
-    found: list[Need] = [*unsafe, *alarms, *_unheard(), *_running(now, held), *_quarantined()]
+    silent = _nobody_told([*unsafe, *alarms])
+    found: list[Need] = [*unsafe, *alarms, *silent, *_unheard(), *_running(now, held), *_quarantined()]
     found += [*_offline(), *_finished(), *_to_load(), *_pending()]
     return sorted(found, key=lambda need: (ORDER.index(need.kind), need.since or now))
 
@@ -110,6 +111,14 @@ def _alarms(unsafe_stations: set[int]) -> Iterable[Need]:
             continue
         where = f"{row.station.name}: " if row.station else ""
         yield Need(kind, f"{where}{row.text}", row, row.raised_at)
+
+
+def _nobody_told(found: list[Need]) -> Iterable[Need]:
+    """What tripped while there is no address that would hear of it."""
+    grave = [need for need in found if need.kind in ("unsafe", "tripped")]
+    if grave and not notices.anybody():
+        first = min((need.since for need in grave if need.since), default=None)
+        yield Need("unheard", "Nobody is told of this: no address for alarms is set.", None, first)
 
 
 def _unheard() -> Iterable[Need]:

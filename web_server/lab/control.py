@@ -52,6 +52,11 @@ def needs_limits(target: Target) -> bool:
     return drives(target.model)
 
 
+def is_loose(device: Device) -> bool:
+    """Whether a device drives a battery and is in no station, so that nobody knows what it may do."""
+    return device.model.role == StationDevice.Role.POWER and device.station is None
+
+
 def drives(model: DeviceModel) -> bool:
     """Whether a model puts voltage or current onto what is connected."""
     if model.role == StationDevice.Role.POWER:

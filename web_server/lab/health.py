@@ -14,6 +14,7 @@ from web_server.commands.models import Command
 from web_server.lab import listing
 from web_server.lab.models import Unit
 from web_server.lib.numbers import duration
+from web_server.notices import queries as notices
 
 # A manager says that it lives every few seconds; older than this it is not there.
 MANAGER_AGE_S = 15
@@ -33,7 +34,7 @@ class Finding(NamedTuple):
 
 def findings() -> list[Finding]:
     """Return how each part is; ``state`` is well, old or unwell."""
-    return [_database(), _manager(), _broker(), _outbox(), *_units()]
+    return [_database(), _manager(), _broker(), _outbox(), _notices(), *_units()]
 
 
 def _database() -> Finding:
@@ -88,6 +89,15 @@ def _outbox() -> Finding:
             "Look at manager and units.",
         )
     return Finding("Outbox", "well", "nothing waits")
+
+
+def _notices() -> Finding:
+    if notices.anybody():
+        return Finding("Alarms", "well", "somebody is told of them")
+    if notices.untold():
+        helps = "Enter a mail address or a webhook under “Who hears of alarms”."
+        return Finding("Alarms", "unwell", "something tripped and nobody is told: no address is set", helps)
+    return Finding("Alarms", "well", "none; no address is set, so that they would show on Monitor alone")
 
 
 def _units() -> list[Finding]:

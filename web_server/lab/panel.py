@@ -12,6 +12,7 @@ from django.db.models import OuterRef, Subquery
 from web_server.commands.models import Command
 from web_server.lab import control, holds, outputs, roles, stops
 from web_server.lab.models import Device, Hold, Station, StationDevice
+from web_server.lib import numbers
 from web_server.measurements.models import DeviceReading
 
 # The set points of what drives a battery: name, words, unit.
@@ -22,7 +23,7 @@ POWER = (
 )
 MODES = (("cc", "constant current"), ("cv", "constant voltage"), ("cp", "constant power"))
 # A switch is a state, no quantity.
-_NO_UNIT = ("bool", "")
+_NO_UNIT = ("bool", "mask", "code", "")
 # How the pages call the limits that a person types.
 TYPED = (
     ("voltage_min_v", "Voltage at least", "V"),
@@ -85,6 +86,11 @@ class Panel:
     refused: str
     typed: list[tuple[str, str, str, float | None, float | None]]
 
+    @property
+    def loose(self) -> bool:
+        """Whether it drives a battery and is in no station: nobody can take it by hand."""
+        return isinstance(self.target, Device) and control.is_loose(self.target)
+
 
 def of_station(station: Station) -> Panel:
     """Return the control page of a station; its devices must be prefetched."""
@@ -129,7 +135,7 @@ def why_not(target: Device | Station) -> str:
     if isinstance(target, Device):
         if target.zone is not None:
             return f"It guards the zone {target.zone.name}; it is not for hands."
-        if target.model.role == StationDevice.Role.POWER and target.station is None:
+        if control.is_loose(target):
             return f"It {control.LOOSE}."
         return "" if target.connected else "It was not found when its unit looked last."
     if target.retired_at:
@@ -195,13 +201,33 @@ def _read(measure: Mapping[str, Any], values: Mapping[str, Any]) -> Read:
 
 def words(name: str) -> str:
     """Return a measure's name as a person reads it: without its unit, which stands at the number."""
-    known = {"voltage_v": "Voltage", "current_a": "Current", "power_w": "Power"}
-    stem = name.rpartition("_")[0] if name.rpartition("_")[2] in _SUFFIXES else name
+    known = {"voltage_v": "Voltage", "current_a": "Current", "power_w": "Power", "hs_voltage_v": "High side"}
+    stem = name.removesuffix("_ml_min")
+    stem = stem.rpartition("_")[0] if stem.rpartition("_")[2] in _SUFFIXES else stem
     return known.get(name) or stem.replace("_", " ").capitalize()
 
 
 _SUFFIXES = frozenset(
-    ("v", "a", "w", "c", "ah", "wh", "s", "ohm", "pa", "bar", "hz", "pct", "percent", "ppm", "kg", "m3", "kv")
+    (
+        "v",
+        "a",
+        "w",
+        "c",
+        "ah",
+        "wh",
+        "s",
+        "ohm",
+        "pa",
+        "bar",
+        "mbar",
+        "hz",
+        "pct",
+        "percent",
+        "ppm",
+        "kg",
+        "m3",
+        "kv",
+    )
 )
 
 
@@ -222,6 +248,35 @@ def latest(devices: Iterable[Device]) -> dict[int, DeviceReading]:
     )
     rows = DeviceReading.objects.filter(pk__in=[key for key in keys if key is not None])
     return {row.device_id: row for row in rows}
+
+
+def outputs_in_words(station: Station) -> list[dict[str, str | None]]:
+    """Return each output of a station with what it takes on events and holds now: a switch is on or off."""
+    models = {str(use.device.uuid): use.device.model for use in station.devices.all()}
+    shown: list[dict[str, str | None]] = []
+    for entry in station.outputs:
+        model = models.get(str(entry.get("device")))
+        known = {str(each["name"]): each for each in model.controls} if model is not None else {}
+        control_ = known.get(str(entry.get("control")), {})
+        values = {**entry, "now": station.output_values.get(entry["name"])}
+        said = {part: _amount(values.get(part), control_) for part in ("on_trip", "on_finish", "now")}
+        shown.append({"name": str(entry["name"]), **said})
+    return shown
+
+
+def _amount(value: float | None, entry: Mapping[str, Any]) -> str | None:
+    if value is None:
+        return None
+    if entry.get("switch"):
+        return "on" if value else "off"
+    unit = str(entry.get("unit") or "")
+    return numbers.setting(value, "" if unit in _NO_UNIT else unit)
+
+
+def drill_s(station: Station) -> str:
+    """Return how long a drill of the running test lasts unless somebody types another time."""
+    run = station.experiment
+    return f"{run.off_after_s:g}" if run is not None and run.off_after_s else "30"
 
 
 def composed(station: Station) -> list[str]:

@@ -31,8 +31,13 @@ def why_not(model: DeviceModel, role: str) -> str:
 
 def fitting(model: DeviceModel) -> list[tuple[str, str, str]]:
     """Return ``(role, its name, why not)`` of every role, those that fit first."""
-    every = [(str(role), str(role.label), why_not(model, role)) for role in Role]
+    every = [(str(role), words(role), why_not(model, role)) for role in Role]
     return sorted(every, key=lambda entry: bool(entry[2]))
+
+
+def words(role: str) -> str:
+    """Return a role as a person reads it."""
+    return "BMS" if role == Role.BMS else str(Role(role).label)
 
 
 def problems(unit: Unit, entries: Sequence[Mapping[str, Any]], station: Station | None) -> list[fields.Error]:

@@ -23,6 +23,12 @@ def anybody() -> bool:
     return Target.objects.filter(active=True).exists()
 
 
+def untold() -> bool:
+    """Return whether a trip waits for somebody while nobody would be told of any."""
+    grave = Alarm.objects.filter(state=Alarm.State.RAISED).exclude(severity=Alarm.Severity.WARNING)
+    return not anybody() and grave.exists()
+
+
 def undelivered() -> list[Delivery]:
     """Return tries that failed for alarms that still wait, one per alarm and address, the newest first."""
     rows = Delivery.objects.filter(

@@ -11,8 +11,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from web_server.lab import control, listing, panel
+from web_server.lab import control, listing, panel, services
 from web_server.lab.models import Device, Station
+from web_server.lib.errors import Refused
 from web_server.page import act, page, part
 
 _WAITS = "{} is told to switch everything off; it is off when its unit has confirmed it."
@@ -54,6 +55,24 @@ def device_down(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Switch everything of a device off."""
     row = get_object_or_404(_devices(), uuid=uuid)
     return _down(request, row, str(row), reverse("device", args=[uuid]))
+
+
+@require_POST
+def device_period(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Set how often a device is recorded while no experiment runs."""
+    person: Any = request.user
+    row = get_object_or_404(_devices(), uuid=uuid)
+    typed = request.POST.get("record_every_s", "").strip().replace(",", ".")
+
+    def save() -> Device:
+        try:
+            every_s = float(typed) if typed else None
+        except ValueError:
+            raise Refused.one(f"{typed!r} is no number of seconds.", "record_every_s") from None
+        return services.record_every(person, row, every_s)
+
+    said = f"{row} is recorded every {f'{typed} s' if typed else '10 s'}."
+    return act(request, save, said, reverse("device", args=[uuid]))
 
 
 def _down(request: HttpRequest, target: Any, name: str, otherwise: str) -> HttpResponse:

@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from web_server.lab import listing, monitor, services
+from web_server.lab import listing, monitor, panel, services
 from web_server.lab.forms import LIMITS, StationForm, typed_of
 from web_server.lab.models import Station, Unit
 from web_server.lib import cursor
@@ -51,6 +51,8 @@ def station(request: HttpRequest, uuid: UUID) -> HttpResponse:
         tile=monitor.one(uuid),
         versions=listing.versions(shown),
         experiments=rows,
+        outputs=panel.outputs_in_words(shown),
+        drill_s=panel.drill_s(shown),
         limits=[(label, shown.limits.get(name), unit) for name, (label, unit) in LIMITS.items()],
     )
 

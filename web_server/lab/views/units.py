@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -16,9 +17,12 @@ from web_server.lab import listing, services
 from web_server.lab.models import Unit
 from web_server.lib import cursor
 from web_server.lib.errors import ServiceError
-from web_server.page import act, page, part
+from web_server.page import act, forbid, page, part
 
 SECTION = "units"
+# What the unit says of a link that it did not search, because it is worked with.
+IN_USE = "a device is in use here"
+LOG_LINES = 200
 
 
 def _units(request: HttpRequest, secret: str = "") -> HttpResponse:
@@ -64,7 +68,44 @@ def found(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 def _found(unit: Unit) -> dict[str, Any]:
     last = unit.commands.filter(kind="detect").order_by("-id").first()
-    return {"unit": unit, "devices": listing.devices(unit), "detection": last}
+    result = (last.result if last is not None else None) or {}
+    missed = [link for link in result.get("links", []) if link.get("outcome") != "ok"]
+    return {
+        "unit": unit,
+        "devices": listing.devices(unit),
+        "detection": last,
+        "in_use": [link["link"] for link in missed if link.get("reason") == IN_USE],
+        "unsearched": [link for link in missed if link.get("reason") != IN_USE],
+    }
+
+
+def log(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Show the unit's own log as it was asked for last; POST asks for it again."""
+    refused = forbid(request, "manager", "read the log of a unit", SECTION)
+    if refused:
+        return refused
+    row = get_object_or_404(Unit, uuid=uuid)
+    if request.method == "POST":
+        person: Any = request.user
+        try:
+            send(person, "unit.log", {"lines": LOG_LINES}, row)
+        except ServiceError as error:
+            messages.error(request, str(error))
+        return HttpResponseRedirect(reverse("unit-log", args=[uuid]))
+    return page(request, "lab/unit_log.html", SECTION, **_logged(row))
+
+
+def log_lines(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Send the lines of the log that came last."""
+    refused = forbid(request, "manager", "read the log of a unit", SECTION)
+    return refused or part(request, "lab/unit_log_lines.html", **_logged(get_object_or_404(Unit, uuid=uuid)))
+
+
+def _logged(unit: Unit) -> dict[str, Any]:
+    asked = unit.commands.filter(kind="unit.log")
+    last = asked.order_by("-id").first()
+    told = asked.filter(status="done").order_by("-id").first()
+    return {"unit": unit, "asked": last, "told": told}
 
 
 @require_POST

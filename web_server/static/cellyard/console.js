@@ -14,6 +14,15 @@ const shownId = (id) => `0x${id.toString(16).toUpperCase().padStart(3, "0")}`;
 export const bytes = (text) => text.replace(/(..)(?=.)/g, "$1 ");
 const signals = (decoded) => (decoded ? `${decoded.name}: ${Object.entries(decoded.signals ?? {}).map(([name, value]) => `${name} ${value}${decoded.units?.[name] ? ` ${decoded.units[name]}` : ""}`).join(", ")}` : "");
 
+// A field that is no hex number says so below itself.
+function plainHex(field, number, words) {
+  const wrong = Number.isNaN(number);
+  field.setAttribute("aria-invalid", String(wrong));
+  field.parentElement.querySelector(".wrong")?.remove();
+  if (wrong) { field.after(el("p", { class: "wrong", role: "alert" }, words)); field.focus(); }
+  return !wrong;
+}
+
 async function send(kind, args, wait = 8) {
   try {
     return await post(`${root.dataset.console}?wait=${wait}`, { kind, args });
@@ -69,8 +78,7 @@ can?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const { link, id, payload, listen_s: listen, force } = can.elements;
   const number = hex(id.value);
-  id.setAttribute("aria-invalid", String(Number.isNaN(number)));
-  if (Number.isNaN(number)) { id.focus(); return; }
+  if (!plainHex(id, number, "Write the id in hex, for example 130.")) return;
   const data = payload.value.replace(/\s+/g, "");
   const args = { link: link.value.trim(), id: number, payload: data, listen_s: Number(listen.value) || 0 };
   entry(`${shownId(number)} ${bytes(data)}${force.checked ? " (forced)" : ""}`, "can.send", args.link, await send("can.send", force.checked ? { ...args, force: true } : args));
@@ -83,8 +91,10 @@ const frames = root.querySelector("[data-frames]");
 let listening = 0;
 let heard = 0;
 async function listen() {
-  const mine = (listening += 1);
   const { link, id, mask } = live.elements;
+  const numbers = [[id, "Write the id in hex, for example 130; empty: any."], [mask, "Write the mask in hex, for example 7F0."]];
+  if (!numbers.every(([field, words]) => plainHex(field, field.value.trim() ? hex(field.value) : 0, words))) return;
+  const mine = (listening += 1);
   const args = { link: link.value.trim(), seconds: LOOK_S };
   if (id.value.trim()) { args.id = hex(id.value); args.mask = mask.value.trim() ? hex(mask.value) : 0x7ff; }
   const said = live.querySelector("[data-listen-said]");

@@ -8,6 +8,19 @@ const COLOURS = { voltage_v: "--cy-voltage", current_a: "--cy-current", temperat
 const FURTHER = ["#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#d55e00", "#0072b2"];
 const css = (name) => (name.startsWith("--") ? getComputedStyle(document.documentElement).getPropertyValue(name).trim() : name);
 const AXES = 2;
+const two = (number) => String(number).padStart(2, "0");
+// Hours of the day as 24, days as in ISO 8601, each day once.
+function hours(plot, marks) {
+  let day = "";
+  return marks.map((mark) => {
+    const at = new Date(mark * 1000);
+    const date = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+    const time = `${two(at.getHours())}:${two(at.getMinutes())}`;
+    const shown = date === day ? time : `${time}\n${date}`;
+    day = date;
+    return shown;
+  });
+}
 // A mark of an axis has the digits that its neighbours differ in.
 function mark(value, unit, ticks) {
   const step = Math.abs(ticks[1] - ticks[0]) || 1;
@@ -100,7 +113,7 @@ export class History {
     const line = css("--cy-line");
     const units = [...new Set(drawn.map((name) => this.unit(name)))];
     const axis = (unit, index) => ({
-      scale: unit || "1", side: index % 2 ? 1 : 3, size: 78, font: "12px system-ui", stroke: css(this.colour(drawn.find((name) => this.unit(name) === unit), names)),
+      scale: unit || "1", side: index % 2 ? 1 : 3, size: (plot, values) => Math.max(60, 22 + 7 * Math.max(0, ...(values ?? []).map((value) => value.length))), font: "12px system-ui", stroke: css(this.colour(drawn.find((name) => this.unit(name) === unit), names)),
       grid: { show: index === 0, stroke: line, width: 1 }, ticks: { stroke: line, width: 1 },
       values: (plot, ticks) => ticks.map((value) => (value === null ? "" : mark(value, unit, ticks))),
     });
@@ -109,7 +122,7 @@ export class History {
       padding: [10, units.length > 1 ? 0 : 16, 0, 0],
       cursor: { drag: { x: true, y: false } },
       scales: { x: { time: true, range: () => [Date.now() / 1000 - this.range, Date.now() / 1000] } },
-      axes: [{ stroke: css("--cy-muted"), grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui" }, ...units.slice(0, AXES).map(axis)],
+      axes: [{ values: hours, stroke: css("--cy-muted"), grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui" }, ...units.slice(0, AXES).map(axis)],
       series: [
         { label: "Time", value: (plot, value) => (value === null ? "–" : new Date(value * 1000).toLocaleString()) },
         ...drawn.map((name) => ({ label: this.label(name), scale: this.unit(name) || "1", stroke: css(this.colour(name, names)), width: 1.6, spanGaps: false, points: { show: false }, value: (plot, value) => quantity(value, this.unit(name)) })),
