@@ -274,12 +274,36 @@ class Agent:
     def _remember(self, unit: str | None) -> None:
         if unit is None or unit == self.identity.unit:
             return
+        moved = self.identity.unit is not None
         self.identity.unit = unit
         self.identity_file.save(self.identity)
         logger.info("event=registered unit=%s", unit)
         if self.session is not None:
             self.session.stop()
             self.session = None
+        if moved:
+            self._leave_stations()
+
+    def _leave_stations(self) -> None:
+        """Forget the stations of a site that knows this unit no more: nobody could retire them.
+
+        Only what is calm and off; what runs, is held, tripped or not confirmed off keeps its devices.
+        """
+        for station in self.all():
+            busy = station.busy or station.conductor.experiment is not None
+            if busy or station.latched or station.unsafe is not None:
+                logger.error(
+                    "event=station_of_another_site station=%s name=%r",
+                    station.id,
+                    station.kept.configure.name,
+                )
+                continue
+            try:
+                self.remove(station.id)
+            except BadStation as error:
+                logger.error("event=station_not_removed station=%s reason='%s'", station.id, error)
+                continue
+            logger.warning("event=station_left station=%s name=%r", station.id, station.kept.configure.name)
 
     def _make_session(self, unit: str) -> Session:
         def make_link(here: Here) -> Link:
