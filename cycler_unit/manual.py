@@ -35,6 +35,9 @@ logger = logging.getLogger("cycler_unit.manual")
 LOOK_S, AGAIN_S = 0.25, 1.0
 # What a device with typed limits measures is compared with them this often.
 JUDGE_S = 0.5
+# The owner of a device in hand makes it safe when this process does not renew its permit for so long: a
+# lease and a little, so that a lease that lapses is ended here, with its reason.
+PERMIT_S, PERMIT_EVERY_S = LEASE_S + 2.0, 2.0
 # Leases looked after at the same time.
 AT_ONCE = 4
 COMPOSE = (
@@ -60,6 +63,8 @@ class Lease:
     """Why it ends, though a page still renews it: until the device is confirmed safe."""
     lapsed: bool = False
     again_s: float = 0.0
+    permit_s: float = 0.0
+    """When the owner's permit is renewed next (rule 8)."""
 
     def as_told(self) -> dict[str, Any]:
         """Return what others may know of it."""
@@ -183,6 +188,8 @@ class Manual:
         try:
             now = time.monotonic()
             why = self._over(lease, now)
+            if why is None:
+                self._renew(lease, now)
             if why is None and lease.typed.any() and now >= lease.judge_s:
                 lease.judge_s = now + JUDGE_S
                 why = self._judge(lease)
@@ -194,6 +201,16 @@ class Manual:
             logger.exception("event=lease_not_looked_after")
         finally:
             self._at_work.discard(key)
+
+    def _renew(self, lease: Lease, now: float) -> None:
+        """Renew the permit at the device's owner: should this process hang, the owner makes it safe."""
+        if now < lease.permit_s:
+            return
+        lease.permit_s = now + PERMIT_EVERY_S
+        with self._free.use(lease.found) as lent:
+            if hasattr(lent.device, "renew"):
+                lent.device.permit_s = PERMIT_S
+                lent.device.renew()
 
     @staticmethod
     def _over(lease: Lease, now: float) -> str | None:
@@ -254,6 +271,8 @@ class Manual:
             lease.typed.refuse(control, value)
         with self._free.use(found) as lent:
             self._own(key, args.lease, found)  # it may have lapsed while the device was busy
+            if hasattr(lent.device, "permit_s"):
+                lent.device.permit_s = PERMIT_S
             for control, value in wanted:
                 lent.device.set(control.name, value)
             held = lent.device.held()

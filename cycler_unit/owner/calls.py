@@ -51,6 +51,8 @@ DEVICE: dict[str, tuple[Any, Any]] = {
     "set": (tuple[str, float], float),
     "held": (tuple[()], dict[str, float]),
     "exchanges": (tuple[()], list[Exchange]),
+    # Nothing but the permit that comes with it: a person's lease lives, and no device is asked.
+    "permit": (tuple[()], None),
 }
 # A bus's methods; the connection's first argument is always the link.
 BUS: dict[str, tuple[Any, Any]] = {

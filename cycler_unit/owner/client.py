@@ -47,7 +47,7 @@ def ask(
             if say is not None:
                 say(*msgspec.msgpack.decode(answer.value, type=tuple[int, int, str]))
     except (EOFError, OSError) as error:
-        raise DeviceLost(f"the bus owner is gone: {type(error).__name__}") from error
+        raise DeviceLost(f"the process of this bus has ended, it is started again") from error
     if answer.kind != "done":
         raise raised(answer)
     return None if result is None else msgspec.msgpack.decode(answer.value, type=result)
@@ -140,8 +140,12 @@ class OwnedDevice(PowerDevice):
         return found
 
     def set(self, name: str, value: float) -> float:
-        """Set one control."""
-        return float(self._call("set", name, value))
+        """Set one control; renews the permit."""
+        return float(self._call("set", name, value, permit=True))
+
+    def renew(self) -> None:
+        """Renew the permit alone, without asking the device."""
+        self._call("permit", permit=True)
 
     def held(self) -> dict[str, float]:
         """Read the controls back."""

@@ -263,12 +263,15 @@ class Served:
         args = msgspec.msgpack.decode(call.args, type=DEVICE[do][0])
         if do == "open":
             self._owner.take_over(held)
+        if do == "permit":
+            held.permit(call.permit_s or 0.0)
+            return None
         with held.lock:
             if do == "open" and held.may_be_on:
                 held.permit(CALL_S)  # if this fails the guard goes on with switching off
             if call.permit_s is not None:
                 held.permit(max(call.permit_s, CALL_S))  # while it is served the loop is there and waits
-            if do in ("read", "apply", "fault", "unasked") and held.cut is not None:
+            if do in ("read", "apply", "set", "fault", "unasked") and held.cut is not None:
                 return self._tell_cut(held)
             if do == "open":
                 held.cut = None
@@ -285,6 +288,7 @@ class Served:
             if do in ("make_safe", "open"):
                 held.may_be_on = False
                 held.off_since_s = None
+                held.permit_until_s = float("inf")  # nothing is on that would need one
             return value
 
     @staticmethod

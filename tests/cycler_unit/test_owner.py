@@ -168,3 +168,19 @@ def test_the_bus_itself_can_be_asked_beside_its_devices(owner: OwnerProcess, lin
     buses.stop()
     with pytest.raises(DeviceLost):
         device.read()
+
+
+def test_what_a_person_set_by_hand_falls_back_when_the_agent_hangs(
+    owner: OwnerProcess, link: dict[str, Any], simulators: Simulators
+) -> None:
+    """A device in hand has a permit too: renewed without asking the device, made safe without renewal."""
+    device = charging(owner, link, permit_s=1.0)
+    for _ in range(12):
+        device.renew()
+        time.sleep(0.1)  # longer in all than the permit: only the renewals keep it
+    assert is_on(simulators)
+    goes_off(simulators)
+    until(lambda: owner.life.off_pending_s == 0.0, 5, "read back")
+    with pytest.raises(DeviceFault, match="did not renew its permit"):
+        device.set("current_a", 0.1)
+    device.close()
