@@ -150,6 +150,12 @@ CREATE TABLE `cells_battery` (
   `loaded_by_id` bigint(20) DEFAULT NULL,
   `owner_id` bigint(20) DEFAULT NULL,
   `station_id` bigint(20) DEFAULT NULL,
+  `resistance_at` datetime(6) DEFAULT NULL,
+  `resistance_ohm` double DEFAULT NULL,
+  `quarantined_at` datetime(6) DEFAULT NULL,
+  `cell_spread_max_v` double DEFAULT NULL,
+  `temperature_rise_max_k` double DEFAULT NULL,
+  `temperature_slope_max_k_min` double DEFAULT NULL,
   PRIMARY KEY (`id`),
   UNIQUE KEY `uuid` (`uuid`),
   UNIQUE KEY `name` (`name`),
@@ -167,6 +173,21 @@ CREATE TABLE `cells_battery` (
   CONSTRAINT `battery_cell_voltages_do_not_cross` CHECK (`cell_voltage_min_v` < `cell_voltage_max_v`),
   CONSTRAINT `battery_currents_have_signs` CHECK (`current_max_a` >= 0.0e0 and `current_min_a` <= 0.0e0),
   CONSTRAINT `battery_hazard_level_is_eucar` CHECK (`hazard_level` <= 7)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE `cells_inspection` (
+  `id` bigint(20) NOT NULL AUTO_INCREMENT,
+  `at` datetime(6) NOT NULL,
+  `by_name` varchar(150) NOT NULL,
+  `reason` varchar(250) NOT NULL,
+  `note` longtext NOT NULL,
+  `battery_id` bigint(20) NOT NULL,
+  `by_id` bigint(20) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  KEY `cells_inspection_battery_id_b51851b2_fk_cells_battery_id` (`battery_id`),
+  KEY `cells_inspection_by_id_3f9d9ac6_fk_accounts_person_id` (`by_id`),
+  CONSTRAINT `cells_inspection_battery_id_b51851b2_fk_cells_battery_id` FOREIGN KEY (`battery_id`) REFERENCES `cells_battery` (`id`),
+  CONSTRAINT `cells_inspection_by_id_3f9d9ac6_fk_accounts_person_id` FOREIGN KEY (`by_id`) REFERENCES `accounts_person` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 
 CREATE TABLE `cells_leadacid` (
@@ -221,6 +242,7 @@ CREATE TABLE `commands_command` (
   `issued_by_id` bigint(20) DEFAULT NULL,
   `station_id` bigint(20) DEFAULT NULL,
   `unit_id` bigint(20) NOT NULL,
+  `progress` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL CHECK (json_valid(`progress`)),
   PRIMARY KEY (`id`),
   UNIQUE KEY `uuid` (`uuid`),
   KEY `commands_command_experiment_id_0ebe079f_fk_experimen` (`experiment_id`),
@@ -311,10 +333,33 @@ CREATE TABLE `experiments_alarm` (
   CONSTRAINT `alarm_state_is_known` CHECK (`state` in ('raised','acknowledged','cleared'))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 
+CREATE TABLE `experiments_blackbox` (
+  `id` bigint(20) NOT NULL AUTO_INCREMENT,
+  `alarm` uuid DEFAULT NULL,
+  `at` datetime(6) NOT NULL,
+  `part` int(10) unsigned NOT NULL CHECK (`part` >= 0),
+  `parts` int(10) unsigned NOT NULL CHECK (`parts` >= 0),
+  `text` longtext NOT NULL,
+  `body` longtext NOT NULL,
+  `spool` uuid NOT NULL,
+  `spool_seq` bigint(20) NOT NULL,
+  `experiment_id` bigint(20) DEFAULT NULL,
+  `station_id` bigint(20) DEFAULT NULL,
+  `unit_id` bigint(20) NOT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `black_box_is_stored_once` (`unit_id`,`spool`,`spool_seq`),
+  KEY `experiments_blackbox_experiment_id_66bc7625_fk_experimen` (`experiment_id`),
+  KEY `experiments_blackbox_station_id_15e1c8a0_fk_lab_station_id` (`station_id`),
+  KEY `black_box_by_alarm` (`alarm`,`part`),
+  CONSTRAINT `experiments_blackbox_experiment_id_66bc7625_fk_experimen` FOREIGN KEY (`experiment_id`) REFERENCES `experiments_experiment` (`id`),
+  CONSTRAINT `experiments_blackbox_station_id_15e1c8a0_fk_lab_station_id` FOREIGN KEY (`station_id`) REFERENCES `lab_station` (`id`),
+  CONSTRAINT `experiments_blackbox_unit_id_41bb1f81_fk_lab_unit_id` FOREIGN KEY (`unit_id`) REFERENCES `lab_unit` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
 CREATE TABLE `experiments_event` (
   `id` bigint(20) NOT NULL AUTO_INCREMENT,
   `at` datetime(6) NOT NULL,
-  `kind` varchar(8) NOT NULL,
+  `kind` varchar(16) NOT NULL,
   `text` longtext NOT NULL,
   `step` int(10) unsigned DEFAULT NULL CHECK (`step` >= 0),
   `detail` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (json_valid(`detail`)),
@@ -377,6 +422,10 @@ CREATE TABLE `experiments_experiment` (
   `profile_version_id` bigint(20) NOT NULL,
   `station_id` bigint(20) DEFAULT NULL,
   `rest_voltage_confirmed` tinyint(1) NOT NULL,
+  `not_before` datetime(6) DEFAULT NULL,
+  `planned_end` datetime(6) DEFAULT NULL,
+  `temperature_waived_by_id` bigint(20) DEFAULT NULL,
+  `temperature_waiver` varchar(500) NOT NULL,
   PRIMARY KEY (`id`),
   UNIQUE KEY `uuid` (`uuid`),
   UNIQUE KEY `active_battery_id` (`active_battery_id`),
@@ -389,10 +438,12 @@ CREATE TABLE `experiments_experiment` (
   KEY `experiments_experiment_owner_id_0ca48f4b_fk_accounts_person_id` (`owner_id`),
   KEY `experiments_experime_profile_version_id_00987da3_fk_profiles_` (`profile_version_id`),
   KEY `experiments_experiment_station_id_363c307a_fk_lab_station_id` (`station_id`),
+  KEY `experiments_experime_temperature_waived_b_6b75e328_fk_accounts_` (`temperature_waived_by_id`),
   CONSTRAINT `experiments_experime_active_battery_id_a584bb3e_fk_cells_bat` FOREIGN KEY (`active_battery_id`) REFERENCES `cells_battery` (`id`),
   CONSTRAINT `experiments_experime_active_station_id_faa4f63b_fk_lab_stati` FOREIGN KEY (`active_station_id`) REFERENCES `lab_station` (`id`),
   CONSTRAINT `experiments_experime_origin_id_9f37cb13_fk_experimen` FOREIGN KEY (`origin_id`) REFERENCES `experiments_experiment` (`id`),
   CONSTRAINT `experiments_experime_profile_version_id_00987da3_fk_profiles_` FOREIGN KEY (`profile_version_id`) REFERENCES `profiles_profileversion` (`id`),
+  CONSTRAINT `experiments_experime_temperature_waived_b_6b75e328_fk_accounts_` FOREIGN KEY (`temperature_waived_by_id`) REFERENCES `accounts_person` (`id`),
   CONSTRAINT `experiments_experiment_battery_id_8fca2025_fk_cells_battery_id` FOREIGN KEY (`battery_id`) REFERENCES `cells_battery` (`id`),
   CONSTRAINT `experiments_experiment_owner_id_0ca48f4b_fk_accounts_person_id` FOREIGN KEY (`owner_id`) REFERENCES `accounts_person` (`id`),
   CONSTRAINT `experiments_experiment_station_id_363c307a_fk_lab_station_id` FOREIGN KEY (`station_id`) REFERENCES `lab_station` (`id`),
@@ -442,14 +493,19 @@ CREATE TABLE `lab_device` (
   `model_id` bigint(20) NOT NULL,
   `station_id` bigint(20) DEFAULT NULL,
   `unit_id` bigint(20) NOT NULL,
+  `gone_since` datetime(6) DEFAULT NULL,
+  `record_every_s` double DEFAULT NULL,
+  `zone_id` bigint(20) DEFAULT NULL,
   PRIMARY KEY (`id`),
   UNIQUE KEY `uuid` (`uuid`),
   UNIQUE KEY `device_is_unique_on_its_unit` (`unit_id`,`identity`),
   KEY `lab_device_model_id_067d0351_fk_lab_devicemodel_id` (`model_id`),
   KEY `lab_device_station_id_1c41fc95_fk_lab_station_id` (`station_id`),
+  KEY `lab_device_zone_id_3befee28_fk_lab_zone_id` (`zone_id`),
   CONSTRAINT `lab_device_model_id_067d0351_fk_lab_devicemodel_id` FOREIGN KEY (`model_id`) REFERENCES `lab_devicemodel` (`id`),
   CONSTRAINT `lab_device_station_id_1c41fc95_fk_lab_station_id` FOREIGN KEY (`station_id`) REFERENCES `lab_station` (`id`),
-  CONSTRAINT `lab_device_unit_id_3b8cde2a_fk_lab_unit_id` FOREIGN KEY (`unit_id`) REFERENCES `lab_unit` (`id`)
+  CONSTRAINT `lab_device_unit_id_3b8cde2a_fk_lab_unit_id` FOREIGN KEY (`unit_id`) REFERENCES `lab_unit` (`id`),
+  CONSTRAINT `lab_device_zone_id_3befee28_fk_lab_zone_id` FOREIGN KEY (`zone_id`) REFERENCES `lab_zone` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 
 CREATE TABLE `lab_devicemodel` (
@@ -478,6 +534,8 @@ CREATE TABLE `lab_devicemodel` (
   `off` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL CHECK (json_valid(`off`)),
   `settings` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (json_valid(`settings`)),
   `source` varchar(16) NOT NULL,
+  `controls` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (json_valid(`controls`)),
+  `probe` varchar(40) NOT NULL,
   PRIMARY KEY (`id`),
   UNIQUE KEY `uuid` (`uuid`),
   UNIQUE KEY `key` (`key`),
@@ -504,6 +562,27 @@ CREATE TABLE `lab_enroltoken` (
   KEY `lab_enroltoken_unit_id_cac9f666_fk_lab_unit_id` (`unit_id`),
   CONSTRAINT `lab_enroltoken_issued_by_id_32bb2f2d_fk_accounts_person_id` FOREIGN KEY (`issued_by_id`) REFERENCES `accounts_person` (`id`),
   CONSTRAINT `lab_enroltoken_unit_id_cac9f666_fk_lab_unit_id` FOREIGN KEY (`unit_id`) REFERENCES `lab_unit` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE `lab_hold` (
+  `id` bigint(20) NOT NULL AUTO_INCREMENT,
+  `lease` uuid NOT NULL,
+  `person_name` varchar(150) NOT NULL,
+  `terms` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (json_valid(`terms`)),
+  `taken_at` datetime(6) NOT NULL,
+  `until` datetime(6) NOT NULL,
+  `device_id` bigint(20) DEFAULT NULL,
+  `person_id` bigint(20) DEFAULT NULL,
+  `station_id` bigint(20) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `lease` (`lease`),
+  UNIQUE KEY `device_id` (`device_id`),
+  UNIQUE KEY `station_id` (`station_id`),
+  KEY `lab_hold_person_id_24cdd847_fk_accounts_person_id` (`person_id`),
+  CONSTRAINT `lab_hold_device_id_e86bf0a5_fk_lab_device_id` FOREIGN KEY (`device_id`) REFERENCES `lab_device` (`id`),
+  CONSTRAINT `lab_hold_person_id_24cdd847_fk_accounts_person_id` FOREIGN KEY (`person_id`) REFERENCES `accounts_person` (`id`),
+  CONSTRAINT `lab_hold_station_id_a1462b22_fk_lab_station_id` FOREIGN KEY (`station_id`) REFERENCES `lab_station` (`id`),
+  CONSTRAINT `hold_is_of_one_thing` CHECK (`device_id` is null and `station_id` is not null or `device_id` is not null and `station_id` is null)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 
 CREATE TABLE `lab_managerbeat` (
@@ -547,6 +626,15 @@ CREATE TABLE `lab_station` (
   `latched_alarm` uuid DEFAULT NULL,
   `owner_id` bigint(20) DEFAULT NULL,
   `unit_id` bigint(20) NOT NULL,
+  `dead_man` varchar(60) NOT NULL,
+  `leak_a` double DEFAULT NULL,
+  `lease` varchar(36) NOT NULL,
+  `max_energy_wh` double DEFAULT NULL,
+  `max_hazard_level` smallint(5) unsigned DEFAULT NULL CHECK (`max_hazard_level` >= 0),
+  `output_values` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (json_valid(`output_values`)),
+  `quadrants` varchar(9) NOT NULL,
+  `unguarded_max_wh` double NOT NULL,
+  `zone_id` bigint(20) DEFAULT NULL,
   PRIMARY KEY (`id`),
   UNIQUE KEY `uuid` (`uuid`),
   UNIQUE KEY `name` (`name`),
@@ -554,10 +642,14 @@ CREATE TABLE `lab_station` (
   KEY `lab_station_unit_id_ff7ee8e2_fk_lab_unit_id` (`unit_id`),
   KEY `station_by_change` (`updated_at`),
   KEY `lab_station_owner_id_559b62d2_fk_accounts_person_id` (`owner_id`),
+  KEY `lab_station_zone_id_131ce08b_fk_lab_zone_id` (`zone_id`),
   CONSTRAINT `lab_station_owner_id_559b62d2_fk_accounts_person_id` FOREIGN KEY (`owner_id`) REFERENCES `accounts_person` (`id`),
   CONSTRAINT `lab_station_unit_id_ff7ee8e2_fk_lab_unit_id` FOREIGN KEY (`unit_id`) REFERENCES `lab_unit` (`id`),
+  CONSTRAINT `lab_station_zone_id_131ce08b_fk_lab_zone_id` FOREIGN KEY (`zone_id`) REFERENCES `lab_zone` (`id`),
   CONSTRAINT `station_sensing_is_2_or_4` CHECK (`sensing` in (2,4)),
-  CONSTRAINT `station_loop_period_in_range` CHECK (`loop_period_s` >= 0.01e0 and `loop_period_s` <= 10.0e0)
+  CONSTRAINT `station_loop_period_in_range` CHECK (`loop_period_s` >= 0.01e0 and `loop_period_s` <= 10.0e0),
+  CONSTRAINT `station_quadrants_are_known` CHECK (`quadrants` in ('both','charge','discharge')),
+  CONSTRAINT `station_hazard_level_is_eucar` CHECK (`max_hazard_level` <= 7)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 
 CREATE TABLE `lab_stationdevice` (
@@ -632,6 +724,7 @@ CREATE TABLE `lab_unit` (
   `manager` varchar(64) NOT NULL,
   `lease_until` datetime(6) DEFAULT NULL,
   `approved_by_id` bigint(20) DEFAULT NULL,
+  `unknown_devices` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (json_valid(`unknown_devices`)),
   PRIMARY KEY (`id`),
   UNIQUE KEY `uuid` (`uuid`),
   UNIQUE KEY `name` (`name`),
@@ -639,6 +732,25 @@ CREATE TABLE `lab_unit` (
   KEY `unit_by_lease` (`lease_until`),
   KEY `lab_unit_approved_by_id_ec84ba35_fk_accounts_person_id` (`approved_by_id`),
   CONSTRAINT `lab_unit_approved_by_id_ec84ba35_fk_accounts_person_id` FOREIGN KEY (`approved_by_id`) REFERENCES `accounts_person` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE `lab_zone` (
+  `id` bigint(20) NOT NULL AUTO_INCREMENT,
+  `uuid` uuid NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `updated_at` datetime(6) NOT NULL,
+  `name` varchar(100) NOT NULL,
+  `description` longtext NOT NULL,
+  `interlocks` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (json_valid(`interlocks`)),
+  `outputs` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (json_valid(`outputs`)),
+  `max_age_s` double NOT NULL,
+  `unit_id` bigint(20) NOT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `uuid` (`uuid`),
+  UNIQUE KEY `name` (`name`),
+  KEY `lab_zone_unit_id_6913138a_fk_lab_unit_id` (`unit_id`),
+  CONSTRAINT `lab_zone_unit_id_6913138a_fk_lab_unit_id` FOREIGN KEY (`unit_id`) REFERENCES `lab_unit` (`id`),
+  CONSTRAINT `zone_age_in_range` CHECK (`max_age_s` >= 0.5e0 and `max_age_s` <= 60.0e0)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 
 CREATE TABLE `measurements_cyclerow` (
@@ -663,6 +775,21 @@ CREATE TABLE `measurements_cyclerow` (
   PRIMARY KEY (`id`),
   UNIQUE KEY `cycle_row_is_unique` (`experiment_id`,`cycle`),
   CONSTRAINT `measurements_cyclero_experiment_id_0c7fb98f_fk_experimen` FOREIGN KEY (`experiment_id`) REFERENCES `experiments_experiment` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE `measurements_devicereading` (
+  `id` bigint(20) NOT NULL AUTO_INCREMENT,
+  `at` datetime(6) NOT NULL,
+  `values` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (json_valid(`values`)),
+  `spool` uuid NOT NULL,
+  `spool_seq` bigint(20) NOT NULL,
+  `device_id` bigint(20) DEFAULT NULL,
+  `unit_id` bigint(20) NOT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `device_reading_is_stored_once` (`unit_id`,`spool`,`spool_seq`),
+  KEY `device_reading_history` (`device_id`,`at`),
+  CONSTRAINT `measurements_devicereading_device_id_606aedb0_fk_lab_device_id` FOREIGN KEY (`device_id`) REFERENCES `lab_device` (`id`),
+  CONSTRAINT `measurements_devicereading_unit_id_c9bc4e96_fk_lab_unit_id` FOREIGN KEY (`unit_id`) REFERENCES `lab_unit` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 
 CREATE TABLE `measurements_rollup` (
@@ -718,6 +845,67 @@ CREATE TABLE `measurements_sample` (
   `extended` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL CHECK (json_valid(`extended`)),
   `experiment_id` bigint(20) NOT NULL,
   PRIMARY KEY (`experiment_id`,`seq`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE `notices_delivery` (
+  `id` bigint(20) NOT NULL AUTO_INCREMENT,
+  `uuid` uuid NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `updated_at` datetime(6) NOT NULL,
+  `target_name` varchar(100) NOT NULL,
+  `target_shown` varchar(250) NOT NULL,
+  `round` int(10) unsigned NOT NULL CHECK (`round` >= 0),
+  `state` varchar(8) NOT NULL,
+  `attempts` int(10) unsigned NOT NULL CHECK (`attempts` >= 0),
+  `next_try_at` datetime(6) NOT NULL,
+  `manager` varchar(64) NOT NULL,
+  `taken_at` datetime(6) DEFAULT NULL,
+  `sent_at` datetime(6) DEFAULT NULL,
+  `outcome` varchar(500) NOT NULL,
+  `alarm_id` bigint(20) DEFAULT NULL,
+  `asked_by_id` bigint(20) DEFAULT NULL,
+  `target_id` bigint(20) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `uuid` (`uuid`),
+  UNIQUE KEY `delivery_is_made_once` (`alarm_id`,`target_id`,`round`),
+  KEY `delivery_by_due` (`state`,`next_try_at`),
+  KEY `notices_delivery_asked_by_id_e28ce213_fk_accounts_person_id` (`asked_by_id`),
+  KEY `notices_delivery_target_id_ff1f37fe_fk_notices_target_id` (`target_id`),
+  CONSTRAINT `notices_delivery_alarm_id_071dcc56_fk_experiments_alarm_id` FOREIGN KEY (`alarm_id`) REFERENCES `experiments_alarm` (`id`),
+  CONSTRAINT `notices_delivery_asked_by_id_e28ce213_fk_accounts_person_id` FOREIGN KEY (`asked_by_id`) REFERENCES `accounts_person` (`id`),
+  CONSTRAINT `notices_delivery_target_id_ff1f37fe_fk_notices_target_id` FOREIGN KEY (`target_id`) REFERENCES `notices_target` (`id`),
+  CONSTRAINT `delivery_state_is_known` CHECK (`state` in ('due','sending','sent','failed'))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE `notices_escalation` (
+  `id` bigint(20) NOT NULL AUTO_INCREMENT,
+  `round` int(10) unsigned NOT NULL CHECK (`round` >= 0),
+  `next_at` datetime(6) DEFAULT NULL,
+  `alarm_id` bigint(20) NOT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `alarm_id` (`alarm_id`),
+  KEY `escalation_by_next` (`next_at`),
+  CONSTRAINT `notices_escalation_alarm_id_177759d3_fk_experiments_alarm_id` FOREIGN KEY (`alarm_id`) REFERENCES `experiments_alarm` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE `notices_target` (
+  `id` bigint(20) NOT NULL AUTO_INCREMENT,
+  `uuid` uuid NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `updated_at` datetime(6) NOT NULL,
+  `name` varchar(100) NOT NULL,
+  `way` varchar(8) NOT NULL,
+  `sealed` longtext NOT NULL,
+  `shown` varchar(250) NOT NULL,
+  `place` smallint(5) unsigned NOT NULL CHECK (`place` >= 0),
+  `active` tinyint(1) NOT NULL,
+  `made_by_id` bigint(20) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `uuid` (`uuid`),
+  UNIQUE KEY `name` (`name`),
+  KEY `notices_target_made_by_id_1c89e860_fk_accounts_person_id` (`made_by_id`),
+  CONSTRAINT `notices_target_made_by_id_1c89e860_fk_accounts_person_id` FOREIGN KEY (`made_by_id`) REFERENCES `accounts_person` (`id`),
+  CONSTRAINT `notice_place_is_from_1` CHECK (`place` >= 1)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 
 CREATE TABLE `profiles_profile` (
