@@ -19,8 +19,8 @@ KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 SIGNALS = {KILL: "kill", STOP: "stop"}
 # In `make test`: each process is struck both ways, and each device is struck.
 USUAL = {
-    ("psb", "charge", KILL), ("ps+kel103", "discharge", STOP), ("ps+el", "discharge", KILL),
-    ("epc", "charge", STOP), ("kel103", "discharge", KILL), ("ps2384", "charge", STOP),
+    ("psb", "charge", KILL), ("ps+kel103", "discharge", KILL), ("ps+el", "discharge", KILL),
+    ("epc", "charge", STOP), ("kel103", "discharge", KILL), ("ps2384", "charge", KILL),
 }  # fmt: skip
 
 
