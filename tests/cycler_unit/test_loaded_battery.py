@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -56,8 +57,8 @@ def test_it_looks_every_10_s_and_after_an_hour_every_60_s() -> None:
     seen = looks(watch(), range(5400))
     first = [at for at in seen if at < 3600]
     later = [at for at in seen if at >= 3660]
-    assert {b - a for a, b in zip(first, first[1:], strict=False)} == {10}
-    assert {b - a for a, b in zip(later, later[1:], strict=False)} == {60}
+    assert {b - a for a, b in itertools.pairwise(first)} == {10}
+    assert {b - a for a, b in itertools.pairwise(later)} == {60}
 
 
 def test_a_battery_at_rest_is_no_alarm() -> None:
