@@ -94,7 +94,9 @@ def test_an_open_door_stops_every_station_of_its_zone_and_no_other(
     assert lab.api.get(f"experiments/{started[3]}/")["status"] == "running"
     # Latched: while the door is open nobody acknowledges it away.
     raised = until(
-        lambda: [each for each in alarms(lab, state="raised") if each["station"] == bench["station1"]], 20, "alarm"
+        lambda: [each for each in alarms(lab, state="raised") if each["station"] == bench["station1"]],
+        20,
+        "alarm",
     )
     lab.api.client.post(f"alarms/{raised[0]['id']}/acknowledge/", params={"wait": 10})
     assert lab.api.get(f"stations/{bench['station1']}/")["state"] == "tripped"
@@ -138,7 +140,9 @@ def test_a_trip_quarantines_tells_people_and_leaves_a_black_box(
         ended = lab.experiment_is(started[1], "error")
         assert "voltage" in ended["end_reason"]["text"]
         [trip] = until(
-            lambda: [each for each in alarms(lab, state="raised") if each["severity"] == "trip"], 20, "an alarm"
+            lambda: [each for each in alarms(lab, state="raised") if each["severity"] == "trip"],
+            20,
+            "an alarm",
         )
         until(lambda: [each for each in box.mails if "S1" in each["subject"]], 30, "a mail within 30 s")
         until(lambda: got, 30, "the webhook within 30 s")
