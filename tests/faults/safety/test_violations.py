@@ -93,6 +93,7 @@ VIOLATIONS = [
     Violation("rebooted", "reboot", "reboot|restart|remote|off by itself|output|input|panel|IDLE", None,
               usual=("ps+el", "epc")),
     Violation("switched-at-the-panel", "panel_change", "output|input|ordered|asked|IDLE|ended", None, {"output": False},
+              not_on={"epc": "an IDLE from another host looks like the end of its own command, which the driver repeats once"},
               usual=("ps2384", "kel103")),
     Violation("mains-lost-and-back", "mains_lost", "lost|answer|remote|reboot|connection|panel|output", None,
               {"for_s": 2.0}, usual=("ps+kel103",)),
