@@ -19,24 +19,25 @@ HELD = re.compile("You have control")
 
 
 class Bench(Simulators):
-    """Two supplies and a relay board."""
+    """Two supplies, a relay board and a cell monitor on a CAN bus."""
 
     def links(self) -> list[dict[str, Any]]:
         """Return the links of all of them."""
-        return [*super().links(), *self.links_of("relays")]
+        return [*super().links(), *self.links_of("relays"), *self.links_of("cells")]
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cellyard]:
-    """Return a running Cellyard with two stations and a free relay board."""
+    """Return a running Cellyard with two stations, a free relay board and a CAN bus."""
     folder = tmp_path_factory.mktemp("by-hand")
     running = Cellyard(folder)
     board = {"name": "relays", "model": RELAYS, "port": free_port()}
-    running.simulators = Bench(folder / "bench", [supply("psb1"), supply("psb2")], devices=[board])
+    cells = {"name": "cells", "model": "bms-plak", "unit": 1, "port": free_port()}
+    running.simulators = Bench(folder / "bench", [supply("psb1"), supply("psb2")], devices=[board, cells])
     with running:
         running.station("S1", 0)
         running.station("S2", 1)
-        running.wait_for_unit(devices=3)
+        running.wait_for_unit(devices=4)
         yield running
 
 
@@ -204,8 +205,39 @@ def test_a_question_on_the_console_brings_the_answer_and_a_refusal_its_reason(pa
     expect(log).to_contain_text("admin")
 
 
+def test_a_can_bus_is_listened_to_live_and_filtered(page: Page, lab: Cellyard):
+    page.goto(f"/units/{_unit(lab)}/console/")
+    page.get_by_role("button", name="Listen", exact=True).click()
+    rows = page.locator("[data-frames] tr")
+    # A monitor says all of its fragments every few seconds; three rounds and the looks between them.
+    expect(rows.nth(14)).to_be_visible(timeout=3 * TIMEOUT_MS)
+    expect(rows.first).to_contain_text(re.compile(r"0x101.*BMS_FRAGMENT: FragIndex"))
+    page.get_by_role("button", name="Stop listening").click()
+    page.get_by_role("button", name="Clear").click()
+    live = page.locator("[data-listen]")
+    live.get_by_label("Id, hex").fill("xyz")
+    page.get_by_role("button", name="Listen", exact=True).click()
+    expect(live.locator(".wrong")).to_contain_text("Write the id in hex")
+    live.get_by_label("Id, hex").fill("200")
+    page.get_by_role("button", name="Listen", exact=True).click()
+    expect(live.locator(".wrong")).to_have_count(0)
+    expect(page.get_by_role("button", name="Stop listening")).to_be_visible()
+    page.get_by_role("button", name="Stop listening").click()
+    expect(rows).to_have_count(0)
+    assert "can-listen" not in lab.unit.output()
+
+
+def test_the_units_log_comes_when_it_is_asked_for(page: Page, lab: Cellyard):
+    page.goto(f"/units/{_unit(lab)}/")
+    page.get_by_role("link", name="Log", exact=True).click()
+    page.get_by_role("button", name="Ask for it now").click()
+    expect(page.locator(".log-lines")).to_contain_text("event=registered")
+
+
 def test_detection_tells_its_result_on_the_units_page(page: Page, lab: Cellyard):
     page.goto(f"/units/{_unit(lab)}/")
     page.get_by_role("button", name="Look for devices").click()
-    expect(page.locator("#devices")).to_contain_text(re.compile(r"Last detection .*found"))
-    expect(page.locator("#devices tbody tr")).to_have_count(3)
+    expect(page.locator("#devices")).to_contain_text(
+        re.compile(r"Last detection .*found"), timeout=2 * TIMEOUT_MS
+    )
+    expect(page.locator("#devices [data-row]")).to_have_count(4)

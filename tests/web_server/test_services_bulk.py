@@ -113,7 +113,7 @@ def test_a_table_that_is_none_is_said(operator: Person, text: str, said: str) ->
     [
         ("id,station\n11111111-1111-1111-1111-111111111111,S1", "id", "no battery with the id"),
         ("id,station\nseven,S1", "id", "no battery with the id"),
-        ("name\nnobody", "technology", "Unknown technology"),
+        ("name\nnobody", "technology", "Give one: lithium"),
         (f"{HEAD},cells_in_series\nC1{LINE},1.5", "cells_in_series", "whole number"),
     ],
 )

@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError as ModelError
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import resolve
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -127,6 +128,8 @@ def _of_rest_framework(exc: exceptions.APIException) -> Response:
     return respond(exc.status_code, detail, errors, headers)
 
 
+# Nothing is changed here, and a program has no CSRF token: it shall read where it went wrong.
+@csrf_exempt
 def unknown_address(request: HttpRequest, *_args: Any, **_kwargs: Any) -> HttpResponse:
     """Answer an address below ``/api/`` that does not exist; without its last slash, say where it is.
 

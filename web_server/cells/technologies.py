@@ -32,6 +32,8 @@ def problems(body: Mapping[str, Any]) -> list[fields.Error]:
     technology = body.get("technology")
     if technology not in MODELS:
         known = ", ".join(MODELS)
+        if technology is None:
+            return [fields.error("technology", f"Give one: {known}.")]
         return [fields.error("technology", f"Unknown technology {technology!r}; use one of {known}.")]
     errors = [
         fields.error(other, f"A {technology} battery has no part {other!r}.")

@@ -4,7 +4,7 @@ import { tick } from "./clock.js";
 import { el, icon, post } from "./dom.js";
 import { quantity, show } from "./numbers.js";
 import { History } from "./history_chart.js";
-import { listen } from "./stream.js";
+import { listen, unanswered } from "./stream.js";
 
 // The unit's lease lasts 10 s: three renewals may get lost.
 const RENEW_MS = 3000;
@@ -217,7 +217,7 @@ let refreshing;
 function refresh() {
   clearTimeout(refreshing);
   refreshing = setTimeout(async () => {
-    await htmx.ajax("GET", root.dataset.now, { target: "#now", swap: "innerHTML" });
+    await htmx.ajax("GET", root.dataset.now, { target: "#now", swap: "innerHTML" }).catch(unanswered);
     tick();
     fromPage();
     const now = document.querySelector("#now > [data-hold]")?.dataset;

@@ -3,7 +3,7 @@
 import { Chart } from "./chart.js";
 import { tick } from "./clock.js";
 import { show } from "./numbers.js";
-import { listen } from "./stream.js";
+import { listen, unanswered } from "./stream.js";
 
 const root = document.querySelector("[data-experiment]");
 const id = root.dataset.experiment;
@@ -22,7 +22,7 @@ function refresh() {
     const note = document.getElementById("note-text");
     const typed = note?.value;
     const focused = document.activeElement === note;
-    await htmx.ajax("GET", root.dataset.live, { swap: "none" });
+    await htmx.ajax("GET", root.dataset.live, { swap: "none" }).catch(unanswered);
     const fresh = document.getElementById("note-text");
     if (fresh && typed) fresh.value = typed;
     if (fresh && focused) fresh.focus();

@@ -2,7 +2,7 @@
 // when its state, step or experiment changed, so that one template draws it.
 import { tick } from "./clock.js";
 import { show } from "./numbers.js";
-import { listen } from "./stream.js";
+import { listen, unanswered } from "./stream.js";
 
 const WIDTH = 300;
 const HEIGHT = 50;
@@ -81,14 +81,14 @@ const asked = new Map();
 function refetch(tile) {
   const id = tile.dataset.station;
   clearTimeout(asked.get(id));
-  asked.set(id, setTimeout(() => htmx.ajax("GET", tile.dataset.tile, { target: `#tile-${id}`, swap: "outerHTML" }).then(() => tick()), 60));
+  asked.set(id, setTimeout(() => htmx.ajax("GET", tile.dataset.tile, { target: `#tile-${id}`, swap: "outerHTML" }).then(() => tick(), unanswered), 60));
 }
 
 let looking;
 function trouble() {
   if (!page.dataset.monitor) return;
   clearTimeout(looking);
-  looking = setTimeout(() => htmx.ajax("GET", page.dataset.monitor, { swap: "none" }).then(() => tick()), 150);
+  looking = setTimeout(() => htmx.ajax("GET", page.dataset.monitor, { swap: "none" }).then(() => tick(), unanswered), 150);
 }
 
 // Overdue and stale come with the time, not with a message.

@@ -10,6 +10,9 @@ const RETRY_MS = 1500;
 const banner = document.getElementById("lost");
 const since = document.getElementById("lost-since");
 
+// A part of a page that did not come: the banner says so, and `back` asks again.
+export const unanswered = () => {};
+
 class Stream {
   constructor(query, handlers) {
     this.address = "/api/v1/stream/?" + new URLSearchParams(query);

@@ -1,13 +1,13 @@
 // A unit's page, live: the detection's progress and result, the states of its stations.
 import { tick } from "./clock.js";
-import { listen } from "./stream.js";
+import { listen, unanswered } from "./stream.js";
 import { told } from "./station_rows.js";
 
 const root = document.querySelector("[data-unit]");
 let timer;
 function refresh() {
   clearTimeout(timer);
-  timer = setTimeout(() => htmx.ajax("GET", root.dataset.devices, { target: "#devices", swap: "innerHTML" }).then(() => { tick(); follow(); }), 150);
+  timer = setTimeout(() => htmx.ajax("GET", root.dataset.devices, { target: "#devices", swap: "innerHTML" }).then(() => { tick(); follow(); }, unanswered), 150);
 }
 
 let stream = null;
