@@ -7,6 +7,7 @@ from io import StringIO
 import pytest
 import yaml
 from django.core.management import call_command
+from django.test import Client
 
 from tests.web_server.api_lab import build, client_of, person
 from web_server.accounts.roles import Role
@@ -153,6 +154,13 @@ def test_what_comes_later_does_not_pretend_to_exist(lab, address):
     client = client_of(lab.manager)
     assert client.get(f"/api/v1/{filled}").status_code == 404
     assert client.post(f"/api/v1/{filled}", {}, format="json").status_code in (404, 405)
+
+
+def test_a_change_at_an_unknown_address_is_a_404_problem_without_any_csrf_token():
+    answer = Client(enforce_csrf_checks=True).post("/api/v1/people/", {}, content_type="application/json")
+    assert answer.status_code == 404
+    assert answer["Content-Type"] == "application/problem+json"
+    assert "/api/v1/people/" in answer.json()["detail"]
 
 
 def test_an_unknown_address_is_a_404_problem_also_for_strangers():
