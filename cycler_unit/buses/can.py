@@ -173,6 +173,16 @@ class CanBus:
         if due_s > now_s:
             time.sleep(due_s - now_s)
 
+    def answered(self, node: int) -> None:
+        """Note that a node answered: its mailbox holds at most the newest frame, so others need not wait.
+
+        One is kept, in case the answer was to the frame before it: a mailbox that overflows loses an off.
+        """
+        with self._lock:
+            sent_s = self._sent_s[node]
+            while len(sent_s) > 1:
+                sent_s.popleft()
+
     # --- the end --------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -78,6 +78,11 @@ class EpcPort:
             self._count[message] = self._count.get(message, 0) + 1
             self._came.notify_all()
 
+    def _emptied(self) -> None:
+        """Let the next command go at once, an off above all: the device has taken all that was sent before."""
+        if self._bus is not None:
+            self._bus.answered(self.node)
+
     # --- questions ------------------------------------------------------------------------------
 
     def ask(self, *messages: int) -> dict[int, bytes]:
@@ -92,6 +97,7 @@ class EpcPort:
             with self._came:
                 found |= {each: self._last[each][1] for each in before if self._came_since(before, each)}
             if len(found) == len(messages):
+                self._emptied()
                 return found
         lacking = ", ".join(f"0x{each:X}" for each in messages if each not in found)
         raise DeviceLost(f"EPC node 0x{self.node:02X} does not answer (message {lacking})")
@@ -146,6 +152,7 @@ class EpcPort:
                 return bool(seen) and fits(seen[-1])
 
             if self._wait(fitting, ECHO_S):
+                self._emptied()
                 return seen[-1]
             anything = anything or bool(seen)
         if not anything:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import can as python_can
 import pytest
@@ -78,6 +79,26 @@ def test_late_copies_after_a_long_stop_of_the_process_are_still_known_as_own() -
         assert bus._is_own(0x130, COMMAND, sent_s + 0.001)
     finally:
         bus.shut()
+
+
+def test_after_an_answer_two_more_go_at_once_and_the_third_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = can.shared({"kind": "can", "interface": "virtual", "channel": "answered"})
+    waited: list[float] = []
+    # The clock stands still: what waits does so for the burst's whole time.
+    still = SimpleNamespace(sleep=waited.append, monotonic=lambda: 1000.0, time=time.time)
+    monkeypatch.setattr(can, "time", still)
+    try:
+        for _ in range(can.BURST):
+            bus.send(0x131, b"\x03")
+        bus.answered(0x13)
+        bus.send(0x131, b"\x03")
+        bus.send(0x131, b"\x03")
+        assert waited == []
+        bus.send(0x131, b"\x03")
+        assert waited == [pytest.approx(can.BURST_S)]
+    finally:
+        monkeypatch.undo()
+        bus.close()
 
 
 def test_bursts_to_one_node_are_spaced_and_other_nodes_are_not_held_up() -> None:
