@@ -17,7 +17,8 @@ in the device, and ``read()`` sends the next one when the device says that it ha
 
 Commands whose end is there already are left out. The CV that follows a current is entered only when the
 voltage was seen within ``NEAR_MV`` of its end under that current, else the current is sent once more: an
-EPC's CV has no bound of its own on the current but the configured one. After the last command has ended
+EPC's CV has no bound of its own on the current but the configured one. An IDLE more than ``FAR_MV`` from that
+end is nobody's end but another host's command: an error. After the last command has ended
 (nothing flows) it is sent again when the voltage has moved back, at most once a second; until then the
 output is off and the readings say so. A reading that meets such an end is taken after the next command.
 
@@ -73,6 +74,9 @@ MODE_S = 0.05
 # A voltage this young tells on which side of a set point the cell is.
 FRESH_S = 0.25
 NEAR_MV = 50
+# An IDLE so far from the command's end is not that end, but somebody else's command (rule 13): no cell that a
+# cycler of 15 A holds moves so far between two readings, except by the ohmic step before the first one.
+FAR_MV = 250
 # Two steps of the voltage converter, rounded up; and how soon an ended hold may be sent again.
 MOVED_MV, AGAIN_S = 3, 1.0
 # Ends that follow each other within one reading: every command of a target and one repetition.
@@ -105,6 +109,8 @@ class Epc(PowerDevice):
         self._steps: list[SetPoint] = []
         self._place = 0
         self._near = self._repeated = self._ended = False
+        self._left_mv: int | None = None
+        """How far the running command was from its end when last seen under its current."""
         self._off_s = self._again_s = self._widened_s = self._asked_mode_s = 0.0
         self._expecting = 0
 
@@ -259,8 +265,9 @@ class Epc(PowerDevice):
             return
         if abs(cell.ma) > CURRENT_ROOM_MA // 2:
             step = self._steps[self._place]
-            if step.limit == frames.VOLTAGE and abs(cell.mv - step.limit_ref) <= NEAR_MV:
-                self._near = True
+            if step.limit == frames.VOLTAGE:
+                self._left_mv = abs(cell.mv - step.limit_ref)
+                self._near |= self._left_mv <= NEAR_MV
 
     # --- the device's own ends --------------------------------------------------------------------
 
@@ -295,6 +302,10 @@ class Epc(PowerDevice):
             return self._hold_again(step)
         if self._near or self._repeated:
             return self._next(self._place + 1)
+        if self._left_mv is not None and self._left_mv > FAR_MV:
+            raise DeviceFault(
+                f"{self.label} went to IDLE {self._left_mv} mV before the end of {step.words}: nobody asked for that"
+            )
         self._repeated = True
         self._send(step)
         return True
@@ -304,7 +315,7 @@ class Epc(PowerDevice):
         if step.mode == CV and not self._below(step.ref, 0):
             # A CV from the wrong side would begin with current the other way: wait until it relaxed.
             return False
-        self._place, self._near, self._repeated = place, False, False
+        self._place, self._near, self._repeated, self._left_mv = place, False, False, None
         self._again_s = time.monotonic()
         self._send(step)
         return True
@@ -371,6 +382,7 @@ class Epc(PowerDevice):
             self.heartbeat.renew()
             self._steps, self._place, self._on = steps, self._begin(steps, cell_mv), True
             self._near = self._repeated = self._ended = False
+            self._left_mv = None
             self._again_s = time.monotonic()
             self._refuse_error()
             self._send(steps[self._place])

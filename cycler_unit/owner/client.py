@@ -47,7 +47,7 @@ def ask(
             if say is not None:
                 say(*msgspec.msgpack.decode(answer.value, type=tuple[int, int, str]))
     except (EOFError, OSError) as error:
-        raise DeviceLost(f"the process of this bus has ended, it is started again") from error
+        raise DeviceLost("the process that owns this bus has ended; it is started again") from error
     if answer.kind != "done":
         raise raised(answer)
     return None if result is None else msgspec.msgpack.decode(answer.value, type=result)
