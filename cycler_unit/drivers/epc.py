@@ -300,12 +300,12 @@ class Epc(PowerDevice):
             raise DeviceFault(f"{self.label} ended {step.words} by itself")
         if self._place == len(self._steps) - 1:
             return self._hold_again(step)
-        if self._near or self._repeated:
-            return self._next(self._place + 1)
-        if self._left_mv is not None and self._left_mv > FAR_MV:
+        if not self._near and self._left_mv is not None and self._left_mv > FAR_MV:
             raise DeviceFault(
                 f"{self.label} went to IDLE {self._left_mv} mV before the end of {step.words}: nobody asked for that"
             )
+        if self._near or self._repeated:
+            return self._next(self._place + 1)
         self._repeated = True
         self._send(step)
         return True

@@ -482,6 +482,15 @@ def test_a_set_point_that_another_host_changed_is_noticed(
         keep_reading(epc)
 
 
+def test_another_hosts_idle_far_from_the_end_is_no_end_of_ours(bench: CanLab, epc: Epc, dut: Any) -> None:
+    epc.apply(CHARGE)
+    reads(epc, carries(1.0), "it charges")
+    bench.do(lambda: dut.fault("panel_change", {"output": False}))
+    with pytest.raises(DeviceFault, match="nobody asked for"):
+        keep_reading(epc)
+    assert not epc.output_is_on()
+
+
 def test_a_locked_device_is_lost(bench: CanLab, epc: Epc, dut: Any) -> None:
     epc.apply(CHARGE)
     bench.do(lambda: dut.fault("lock", {}))
