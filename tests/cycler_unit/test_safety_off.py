@@ -61,7 +61,8 @@ def test_losing_the_device_ends_the_test_with_the_cause_in_words(bench: Bench) -
     assert detail["status"] == "error"
     assert detail["end_reason"]["code"] == "device_lost"
     words = bench.events("alarm")[0]["text"]
-    assert words.count("closed the connection") == 1
+    # Said once, as it happens to be noticed: by the end of the stream, or by a reset.
+    assert words.count("closed the connection") + words.count("is gone") == 1, words
     assert words.endswith("may still be on, last set point 0.5 A to 4.30 V")
     rows = [each["detail"]["row"] for each in bench.events("step") if "row" in each["detail"]]
     assert rows[-1]["end_reason"]["code"] == "device_lost"
