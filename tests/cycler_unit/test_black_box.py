@@ -95,9 +95,12 @@ def test_nothing_is_stored_that_nobody_asked_for_and_reasons_of_one_round_are_on
 
 def boxes(bench: Bench) -> list[dict[str, Any]]:
     """Return the black boxes' parts once all of one are there."""
-    found = until(lambda: bench.events("black_box"), 10, "a black box")
-    assert len(found) >= found[0]["detail"]["parts"]
-    return found
+
+    def whole() -> list[dict[str, Any]]:
+        found = bench.events("black_box")
+        return found if found and len(found) >= found[0]["detail"]["parts"] else []
+
+    return until(whole, 10, "a black box with all its parts")
 
 
 def test_a_trip_stores_what_led_to_it(bench: Bench) -> None:
