@@ -253,22 +253,27 @@ class Manager:
         seen = queued.aggregate(Count("pk"), Max("updated_at"), due=due)
         if not seen["pk__count"]:
             return
-        stations = list(Station.objects.filter(unit_id__in=self.leases.keys(), retired_at=None))
+        stations = list(
+            Station.objects.filter(unit_id__in=self.leases.keys(), retired_at=None).select_related("battery")
+        )
         situation = (seen, Battery.objects.aggregate(Max("updated_at")), self._situation(stations))
         if situation == self._looked[0] and time.monotonic() - self._looked[1] < LOOK_AGAIN_S:
             return
         self._looked = (situation, time.monotonic())
         for station in stations:
-            if not self._came_back(station):
+            if not self._came_back(station) and not self.receive.watching.has_another(station):
                 self._start_on(station)
 
-    @staticmethod
-    def _situation(stations: list[Station]) -> list[tuple[object, ...]]:
+    def _situation(self, stations: list[Station]) -> list[tuple[object, ...]]:
         """Return what decides whether something may start, without the readings, which always change."""
         active = dict(Experiment.objects.exclude(active_station=None).values_list("active_station_id", "pk"))
         return [
-            (each.pk, each.state, each.version, each.unit_version, active.get(each.pk)) for each in stations
-        ]
+            (
+                each.pk, each.state, each.version, each.unit_version, active.get(each.pk),
+                self.receive.watching.has_another(each),
+            )
+            for each in stations
+        ]  # fmt: skip
 
     def _start_on(self, station: Station) -> None:
         started = experiments.start_next(station)

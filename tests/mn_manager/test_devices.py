@@ -287,6 +287,24 @@ def test_it_is_told_again_while_the_heartbeat_differs(bridge: Bridge, here: Stat
     assert again["args"]["battery"]["battery"] == str(battery.uuid)
 
 
+def test_nothing_is_started_while_the_unit_still_watches_another_battery(
+    bridge: Bridge, here: Station
+) -> None:
+    """The unit would refuse it, and the experiment would come back into the queue."""
+    first, second = factories.make_battery(), factories.make_battery(name="the next one")
+    cells.load(None, first, here)
+    (command,) = batteries_told(bridge)
+    reply(bridge, here, command)
+    watching = bridge.receive.watching
+    assert not watching.has_another(Station.objects.get(pk=here.pk))
+    cells.eject(None, first)
+    cells.load(None, second, here)
+    assert watching.has_another(Station.objects.get(pk=here.pk))
+    (command,) = batteries_told(bridge)
+    reply(bridge, here, command)
+    assert not watching.has_another(Station.objects.get(pk=here.pk))
+
+
 def test_changed_limits_are_told_without_a_new_load(bridge: Bridge, here: Station) -> None:
     battery = cells.load(None, factories.make_battery(), here)
     (command,) = batteries_told(bridge)

@@ -51,6 +51,14 @@ class Watching:
             if known is None or known.battery != station.battery:
                 self.told[station.station] = Told(station.battery)
 
+    def has_another(self, station: Station) -> bool:
+        """Say whether the unit still watches a battery that is not in this station any more.
+
+        It would refuse a test of the one that is (rule 12), until it has been told.
+        """
+        told = self.told.get(str(station.uuid))
+        return told is not None and told.battery not in (None, _key(station.loaded_battery))
+
     def send_where_different(self, unit_ids: Iterable[int]) -> list[Command]:
         """Tell every online unit about the stations whose battery, or whose limits, it does not have."""
         stations = Station.objects.filter(
