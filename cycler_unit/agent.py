@@ -213,7 +213,6 @@ class Agent:
         self.devices.scan(make_safe=True)
         self._publish_devices()
         self.dispatcher.begin_readings()
-        self.dispatcher.begin_readings()
 
     def _changed(self) -> None:
         if self.session is not None:
@@ -235,13 +234,12 @@ class Agent:
             if self._shut_out():
                 # The broker does not know our own user (any more): ask for it again by the shared one.
                 self._register(lambda: self.session is not None and self.session.link.connected)
-            if self._known():
+            elif self._known():
                 self._stopping.wait(1.0)
-                continue
-            logger.warning("event=unknown_to_managers unit=%s", self.identity.unit)
-            self._remember(
-                self._enrolment(self.session.link).run(lambda: self._stopping.is_set() or self._answered())
-            )
+            else:
+                # By a connection of its own: an approved unit's user may not speak on the topics of enrolment.
+                logger.warning("event=unknown_to_managers unit=%s", self.identity.unit)
+                self._register(self._answered)
 
     def _known(self) -> bool:
         assert self.session is not None
@@ -263,13 +261,13 @@ class Agent:
     def _register(self, enough: Callable[[], bool] = lambda: False) -> None:
         link = Link(self._url(None), f"cellyard-enrol-{self.identity.hardware_id}", ca=self.config.mqtt.ca)
         link.start()
+        enrolment = Enrolment(
+            link, self.config.prefix, self.identity, __version__, self._token, self.config.name
+        )
         try:
-            self._remember(self._enrolment(link).run(lambda: self._stopping.is_set() or enough()))
+            self._remember(enrolment.run(lambda: self._stopping.is_set() or enough()))
         finally:
             link.stop()
-
-    def _enrolment(self, link: Link) -> Enrolment:
-        return Enrolment(link, self.config.prefix, self.identity, __version__, self._token, self.config.name)
 
     def _remember(self, unit: str | None) -> None:
         if unit is None or unit == self.identity.unit:

@@ -14,7 +14,6 @@ from cycler_unit.owner.leftovers import Kept
 from tests.end_to_end.kit import acknowledged, mend, truth
 from tests.end_to_end.steps import current, rest, run, statuses
 from tests.faults.whole import ended
-from tests.stack import backend
 from tests.stack.cellyard import Cellyard
 from tests.stack.waiting import until
 
@@ -175,10 +174,6 @@ def _lives(each: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.skipif(
-    backend.chosen() == "lab",
-    reason="open: with a broker user of its own the unit does not ask again when the site has forgotten it",
-)
 def test_a_unit_registers_again_after_the_sites_database_was_made_anew(lab: Cellyard, calm: None) -> None:
     lab.web.stop()
     lab.manager.stop()
