@@ -42,15 +42,27 @@ class Mailbox:
         self._waiting: deque[Ask] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._closed: str | None = None
 
     def put(self, ask: Ask) -> None:
-        """Add a request and wake the reader."""
+        """Add a request and wake the reader; a closed mailbox refuses it at once."""
         with self._lock:
-            if ask.urgent:
+            closed = self._closed
+            if closed is None and ask.urgent:
                 self._waiting.appendleft(ask)
-            else:
+            elif closed is None:
                 self._waiting.append(ask)
+        if closed is not None:
+            ask.reply("refused", None, closed)
         self._wake.set()
+
+    def close(self, why: str) -> None:
+        """Refuse what still waits and all that comes: nobody reads any more, but somebody waits for an answer."""
+        with self._lock:
+            self._closed = why
+            waiting, self._waiting = list(self._waiting), deque()
+        for ask in waiting:
+            ask.reply("refused", None, why)
 
     def take(self) -> Ask | None:
         """Return the next request, None when there is none."""

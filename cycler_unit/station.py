@@ -183,6 +183,7 @@ class Station(threading.Thread):
         self.outputs.leave()
         self._store_box()
         self.close()
+        self.mail.close("the station is being changed or the unit stops; ask again")
 
     def close(self) -> None:
         """Disconnect all devices."""
