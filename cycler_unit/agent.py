@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from cycler_unit import __version__, config, disk, loaded, metrics
+from cycler_unit import __version__, config, disk, latches, loaded, metrics
 from cycler_unit.buses.protocol import Buses
 from cycler_unit.clock import JumpWatch, ServerClock, iso
 from cycler_unit.config import Config
@@ -174,6 +174,9 @@ class Agent:
             if kept.battery != before.kept.battery:
                 kept.battery = before.kept.battery
                 loaded.watch_again(station)
+        else:
+            latches.carry_over(station)
+            loaded.watch_again(station)
         station.conductor.pending = self._unfinished(station.id)
         self.hub.folder.save(kept)
         self._stations[station.id] = station

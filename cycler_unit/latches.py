@@ -40,6 +40,28 @@ def alarm(
     return latch.alarm
 
 
+def carry_over(station: Station) -> None:
+    """Let a station that the running unit did not have keep latches and battery of its file (rule 7).
+
+    A file that cannot be read latches it: nobody knows whether it was tripped, or what lies in it.
+    """
+    folder, kept = station.hub.folder, station.kept
+    found = folder.read(station.id)
+    if found is not None:
+        kept.latches = [*found.latches, *kept.latches]
+        kept.battery = kept.battery or found.battery
+        return
+    why = folder.unreadable.get(station.id)
+    if why is None:
+        return
+    folder.set_aside(station.id)
+    text = (
+        f"{kept.configure.name}: what the unit kept of this station cannot be read ({why}); whether it was "
+        "tripped, and why, is lost: look at the battery and the station before you acknowledge"
+    )
+    alarm(station, "record_lost", text, "trip")
+
+
 def release(station: Station, alarm: str) -> bool:
     """Release the latch of ``alarm``; False when it was not latched."""
     left = [each for each in station.kept.latches if each.alarm != alarm]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -36,27 +38,39 @@ class StationFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.unreadable: dict[str, str] = {}
+        """Why a station's file could not be read, by the station's UUID: nobody knows whether it was tripped."""
 
     def load(self) -> list[Kept]:
-        """Return all stations; a file that cannot be read is named and left alone."""
-        found = []
-        for path in sorted(self.folder.glob("*.json")):
-            try:
-                kept = disk.read(path, Kept)
-            except (msgspec.MsgspecError, OSError) as error:
-                logger.error("event=station_unreadable file=%s reason='%s'", path, error)
-                continue
-            if kept is not None:
-                found.append(kept)
-        return found
+        """Return all stations; a file that cannot be read is named in ``unreadable`` and left alone."""
+        stations = [path.stem for path in sorted(self.folder.glob("*.json"))]
+        return [kept for station in stations if (kept := self.read(station)) is not None]
+
+    def read(self, station: str) -> Kept | None:
+        """Return what was kept of a station; None: nothing, or nothing that can be read (``unreadable``)."""
+        path = self.folder / f"{station}.json"
+        try:
+            return disk.read(path, Kept)
+        except (msgspec.MsgspecError, OSError) as error:
+            logger.error("event=station_unreadable file=%s reason='%s'", path, error)
+            self.unreadable[station] = str(error)
+            return None
+
+    def set_aside(self, station: str) -> None:
+        """Keep a copy of a file that cannot be read for whoever looks into it; it is about to be replaced."""
+        path = self._path(station)
+        with contextlib.suppress(OSError):
+            shutil.copyfile(path, path.with_name(path.name + ".unreadable"))
 
     def save(self, kept: Kept) -> None:
         """Write a station, whole or not at all, before returning."""
         disk.write(self._path(kept.configure.station), msgspec.json.encode(kept))
+        self.unreadable.pop(kept.configure.station, None)
 
     def remove(self, station: str) -> None:
         """Forget a retired station."""
         self._path(station).unlink(missing_ok=True)
+        self.unreadable.pop(station, None)
 
     def _path(self, station: str) -> Path:
         # The name came from outside; nothing but a plain name may become a file.

@@ -89,7 +89,13 @@ def _devices(settings: Config, buses: LocalBuses) -> Iterator[tuple[str, tuple[K
     known: set[str] = set()
     # Also what operators and other packages added.
     catalogue.restore(settings.folder / "kinds.json")
-    stations = StationFolder(settings.folder / "stations").load()
+    folder = StationFolder(settings.folder / "stations")
+    stations = folder.load()
+    for station, why in folder.unreadable.items():
+        yield (
+            f"station {station}",
+            f"what the unit kept of it cannot be read, so its devices are unknown: {why}",
+        )
     rows = [(kept.configure, each) for kept in stations for each in kept.configure.devices]
     catalogue.learn(each.kind for _, each in rows if each.kind is not None)
     # What moves current first: opening a relay board opens the isolator, which switches at zero current only.
