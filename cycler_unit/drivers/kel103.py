@@ -131,7 +131,7 @@ class Kel103(ScpiPower):
             (volts,) = self._ask([":MEAS:VOLT?"])
             middle_us = (before_ns + time.time_ns()) // 2000
             (amps,) = self._ask([":MEAS:CURR?"])
-        voltage_v, sunk_a = numbers.value(volts), numbers.value(amps)
+        voltage_v, sunk_a = numbers.value(volts, "V"), numbers.value(amps, "A")
         current_a = None if sunk_a is None else 0.0 - sunk_a
         power_w = None if voltage_v is None or current_a is None else voltage_v * current_a
         return Measured(voltage_v, current_a, power_w, began_s, middle_us)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-NUMBER = re.compile(r"^\s*([+-]?(?:\d+(?:\.(\d*))?|\.(\d+))(?:[eE]([+-]?\d+))?)\s*(?:[^\d\s+\-.,;][^,;]*)?$")
+# A unit is one word without digits and never begins with E: ``3.71E`` is a number whose exponent was lost, and
+# ``12.50 V13.0 V`` are two lines run together.
+NUMBER = re.compile(
+    r"^\s*([+-]?(?:\d+(?:\.(\d*))?|\.(\d+))(?:[eE]([+-]?\d+))?)\s*((?![eE])[^\W\d_]+|%|°C)?\s*$", re.ASCII
+)
 # Instruments answer 9.9E37 and the like for "overload" or "not measured"; no reading is this large.
 LARGEST = 1e30
 
@@ -17,6 +22,7 @@ class Printed:
 
     value: float
     digit: float
+    unit: str = ""
 
 
 def parse(text: str) -> Printed | None:
@@ -31,18 +37,23 @@ def parse(text: str) -> Printed | None:
     if not math.isfinite(value) or abs(value) > LARGEST:
         return None
     places = len(found[2] or found[3] or "")
-    return Printed(value, 10.0 ** (int(found[4] or 0) - places))
+    return Printed(value, 10.0 ** (int(found[4] or 0) - places), found[5] or "")
 
 
-def value(text: str) -> float | None:
-    """Return only the number in ``text``, or None."""
+def value(text: str, unit: str = "") -> float | None:
+    """Return only the number in ``text``, or None; another unit than ``unit`` is the answer to another question."""
     printed = parse(text)
-    return None if printed is None else printed.value
+    if printed is None or (unit and printed.unit and printed.unit.upper() != unit.upper()):
+        return None
+    return printed.value
 
 
-def values(text: str, separator: str = ",") -> list[float | None]:
-    """Return the numbers of a list such as ``12.50 V, 1.50 A, 18.8 W``."""
-    return [value(part) for part in text.split(separator)]
+def values(text: str, units: Sequence[str]) -> list[float | None]:
+    """Return the numbers of a list such as ``12.50 V, 1.50 A, 18.8 W``; all are None for another list."""
+    parts = text.split(",")
+    if len(parts) != len(units):
+        return [None] * len(units)
+    return [value(part, unit) for part, unit in zip(parts, units, strict=True)]
 
 
 def decimals(step: float) -> int:

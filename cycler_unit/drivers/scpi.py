@@ -62,7 +62,7 @@ class Setting:
     def fits(self, echo: str) -> bool:
         """Tell whether an echo agrees: within a step, or half its last printed digit."""
         printed = numbers.parse(echo)
-        if printed is None:
+        if printed is None or (printed.unit and self.suffix and printed.unit.upper() != self.suffix):
             return False
         allowed = max(self.step, printed.digit / 2.0)
         return abs(printed.value - self.wanted) <= allowed * (1.0 + 1e-9)
@@ -177,10 +177,7 @@ class ScpiPower(TextDevice, PowerDevice):
             began_s = time.monotonic()
             text = self.transport.query(f"{query}{self.suffix}")
             middle_us = (before_ns + time.time_ns()) // 2000
-        found = numbers.values(text)
-        if len(found) != 3:
-            found = [None, None, None]
-        voltage_v, current_a, power_w = found
+        voltage_v, current_a, power_w = numbers.values(text, ("V", "A", "W"))
         return Measured(voltage_v, current_a, power_w, began_s, middle_us)
 
 

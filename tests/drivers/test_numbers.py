@@ -40,6 +40,43 @@ def test_the_last_printed_digit_is_known(text: str, digit: float) -> None:
     assert printed.digit == pytest.approx(digit)
 
 
+@pytest.mark.parametrize(
+    "text", ["3.71234E", "3.71E+", "9.9E", "3.7e-", "12.50 V12.60 V", "12.50 V 3", "3.7 1V"]
+)
+def test_a_number_cut_short_or_run_together_is_missing(text: str) -> None:
+    assert numbers.value(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("7.4486V", "V", 7.4486),
+        ("7.4486", "V", 7.4486),
+        ("7.4486 v", "V", 7.4486),
+        ("3.2A", "V", None),
+        ("415 mV", "V", None),
+    ],
+)
+def test_another_unit_is_the_answer_to_another_question(text: str, unit: str, value: float | None) -> None:
+    assert numbers.value(text, unit) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("12.50 V, 1.50 A, 18.8 W", [12.5, 1.5, 18.8]),
+        ("12.50, 1.50, 18.8", [12.5, 1.5, 18.8]),
+        ("12.50 V, 9.9E37, 18.8 W", [12.5, None, 18.8]),
+        ("1.50 A, 12.50 V, 18.8 W", [None, None, 18.8]),
+        ("12.50 V, 1.50 A", [None, None, None]),
+        ("12.50 V, 1.50 A, 18.8 W, 3", [None, None, None]),
+        ("", [None, None, None]),
+    ],
+)
+def test_a_list_is_read_only_as_the_list_that_was_asked_for(text: str, found: list[float | None]) -> None:
+    assert numbers.values(text, ("V", "A", "W")) == found
+
+
 def test_rounding_forgives_float_dust() -> None:
     assert numbers.down(4.2, 0.01) == pytest.approx(4.2)
     assert numbers.up(4.2, 0.0001) == pytest.approx(4.2)
