@@ -152,6 +152,9 @@ def _link(device: dict[str, Any]) -> dict[str, Any] | None:
     if kind.link == "modbus":
         where = {"host": HOST, "port": device["port"]}
         return {"name": device["name"], "kind": "modbus", "model": device["model"], **where}
+    if kind.link == "caen":
+        where = {"library": "simulated", "address": f"{HOST}:{device['port']}"}
+        return {"name": device["name"], "kind": "caen", **where}
     return _socket(device)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.test import Client
 
 from tests.web_server import factories
 from tests.web_server.api_lab import client_of
 from web_server.accounts.models import Person
-from web_server.lab import composition, services
+from web_server.lab import composition, model_form, services
 from web_server.lab.models import Device, DeviceModel, Station, Unit
 from web_server.lib.errors import NotAllowed, Refused
 from web_server.measurements.models import DeviceReading
@@ -242,6 +243,37 @@ def test_only_managers_add_models_and_only_added_ones_are_removed(manager: Perso
     services.remove_model(manager, _model(manager))
     with pytest.raises(Refused, match="belongs to the catalogue"):
         services.remove_model(manager, DeviceModel.objects.get(key=BASE))
+
+
+@pytest.mark.parametrize(
+    ("answered", "cut"),
+    [
+        ("EA Elektro-Automatik, PSB 10040-30, 2538170001, V3.02", ("EA Elektro-Automatik", "PSB 10040-30")),
+        ("ACME 320-KEL203 V1.10 SN:998877", (None, "ACME 320-KEL203")),
+        ("2831E  Multimeter,Ver1.4.14.06.18,124E16150", (None, "2831E")),
+        ("", (None, None)),
+    ],
+)
+def test_an_unknown_answer_is_cut_into_maker_and_model(
+    answered: str, cut: tuple[str | None, str | None]
+) -> None:
+    # Taken whole, with version and serial number, the driver would never know the device as this model.
+    found = model_form.from_answer(answered)
+    assert (found.get("maker"), found.get("model")) == cut
+
+
+def test_the_page_to_add_a_model_says_what_answered_and_offers_the_likest_first(
+    manager: Person, client: Client
+) -> None:
+    client.force_login(manager)
+    answered = "ACME 320-KEL203 V1.10 SN:998877"
+    chosen = client.get("/catalogue/add/", {"answered": answered}).content.decode()
+    assert answered in chosen
+    assert chosen.index("KEL103") < chosen.index("BK Precision")
+    base = DeviceModel.objects.get(key="rs-pro-kel103")
+    form = client.get("/catalogue/add/", {"answered": answered, "base": str(base.uuid)}).content.decode()
+    assert 'value="ACME 320-KEL203"' in form
+    assert "at least −30 A" in form
 
 
 # --- recorded readings ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from web_server.lab import services
-from web_server.lab.model_form import ModelForm
+from web_server.lab.model_form import ModelForm, from_answer, likest
 from web_server.lab.models import DeviceModel
 from web_server.lib.errors import Refused, ServiceError
 from web_server.lib.lookup import find
@@ -40,15 +40,16 @@ def add(request: HttpRequest) -> HttpResponse:
     refused = forbid(request, "manager", "add a device model", SECTION)
     if refused:
         return refused
+    answered = request.GET.get("answered", "").strip()
     try:
         base = find(DeviceModel, request.GET.get("base"), "base") if request.GET.get("base") else None
     except Refused:
         base = None
     if base is None:
-        bases = list(DeviceModel.objects.exclude(driver="").order_by("family", "label"))
-        return page(request, "lab/model_base.html", SECTION, bases=bases)
+        bases = likest(list(DeviceModel.objects.exclude(driver="").order_by("family", "label")), answered)
+        return page(request, "lab/model_base.html", SECTION, bases=bases, answered=answered)
     person: Any = request.user
-    initial = {"maker": base.maker, "model": request.GET.get("answered", "")[:100]}
+    initial = {"maker": base.maker, **from_answer(answered)}
     form = ModelForm(base, request.POST if request.method == "POST" else None, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
@@ -59,7 +60,16 @@ def add(request: HttpRequest) -> HttpResponse:
             messages.success(request, f"{added.label} is added; units recognise it at their next detection.")
             return redirect(reverse("catalogue"))
     status = 422 if form.errors else 200
-    return page(request, "lab/model_form.html", SECTION, status, form=form, base=base, groups=form.groups())
+    return page(
+        request,
+        "lab/model_form.html",
+        SECTION,
+        status,
+        form=form,
+        base=base,
+        groups=form.groups(),
+        answered=answered,
+    )
 
 
 @require_POST
