@@ -7,10 +7,15 @@ One function at a time: ``function`` in the link settings is ``voltage`` (defaul
 one of the two is read, in the meter's whole resolution. ``range`` fixes a range (V or A; 0 = automatic),
 ``nplc`` the integration time (0.1, 1 or 10 mains periods), ``invert`` turns the sign of a current that was wired
 the other way round. Both can be set at run time too.
+
+Whoever stands at the meter can make it answer something else than what is at its inputs: another function (asked
+with every reading), a value relative to a reference (asked every 2 s), a manual trigger or HOLD, which keep the
+last number (left when opened; the trigger is ordered again every 2 s, HOLD is not known to every firmware).
 """
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from typing import Any, ClassVar
@@ -27,8 +32,10 @@ from cycler_unit.drivers.text import TextDevice
 RESYNC_S = 0.3
 FUNCTIONS = {"voltage": "VOLT:DC", "current": "CURR:DC"}
 NPLC = (0.1, 1.0, 10.0)
-# How often it is asked whether somebody chose another function at its front panel (rule 13).
+# How often it is asked whether somebody made it show relative values at its front panel (rule 13).
 LOOK_S = 2.0
+# No range shows more than this share of its name before it overloads; what is beyond is a garbled line.
+OVER = 1.2
 # The most entries of an error queue that are read.
 MOST_ERRORS = 20
 IDENTITY = re.compile(r"^(?P<model>\S+)\s+Multimeter\s*,\s*(?P<firmware>[^,]*),\s*(?P<serial>[^,]*)$")
@@ -76,10 +83,12 @@ class BkMeter(TextDevice, KnobDevice):
             raise DeviceRefused(f"the device at this link is {identity.model!r}, not {self.model!r}")
         self.error_texts()
         self._say(f"FUNC {self._header}")
-        if self._header not in self._ask("FUNC?").upper():
+        if self._function() != self._header:
             raise DeviceRefused(f"{self.label} does not change to {self._header}{self._reasons()}")
-        self._looked_s = time.monotonic()
-        self._say("TRIG:SOUR IMM")
+        self._say("HOLD:STAT OFF")
+        self._say(f"{self._header}:REF:STAT OFF")
+        self._looked_s = -math.inf
+        self._look_at_reference()
         self.set(self._range_name, float(self.link.get("range", 0.0)))
         self.set("nplc", float(self.link.get("nplc", 1.0)))
         return identity
@@ -125,27 +134,49 @@ class BkMeter(TextDevice, KnobDevice):
     def read(self) -> Measured:
         """Read the last reading; an overload (9.9E37) or a word instead of a number is missing.
 
-        Raises ``DeviceFault`` when another function was chosen by hand: its numbers are of something else.
+        Raises ``DeviceFault`` when another function or relative values were chosen by hand: its numbers are
+        of something else. Asked after the number, so that a change in between spoils no reading.
         """
         with self._lock:
-            self._look_at_function()
             before_ns = time.time_ns()
             began_s = time.monotonic()
-            found = numbers.value(self._ask("FETC?"))
+            found = self._in_range(numbers.value(self._ask("FETC?"), self._unit))
             middle_us = (before_ns + time.time_ns()) // 2000
+            self._look_at_function()
+            self._look_at_reference()
         if self.function == "voltage":
             return Measured(found, None, None, began_s, middle_us)
         return Measured(None, None if found is None else found * self._sign, None, began_s, middle_us)
 
+    @property
+    def _unit(self) -> str:
+        return "V" if self.function == "voltage" else "A"
+
+    def _in_range(self, found: float | None) -> float | None:
+        """Return None for what no range of the meter can show."""
+        return None if found is None or abs(found) > OVER * self.ranges[self.function][-1] else found
+
+    def _function(self) -> str:
+        return self._ask("FUNC?").strip('" ').upper()
+
     def _look_at_function(self) -> None:
+        found = self._function()
+        if found != self._header:
+            raise DeviceFault(
+                f"{self.label} measures {found or 'nothing'}, not {self._header}: chosen at its front panel?"
+            )
+
+    def _look_at_reference(self) -> None:
+        """See that its values are not relative to anything, and that it triggers by itself."""
         now_s = time.monotonic()
         if now_s - self._looked_s < LOOK_S:
             return
-        found = self._ask("FUNC?")
-        if self._header not in found.upper():
+        found = self._ask(f"{self._header}:REF:STAT?").strip().upper()
+        if found not in ("0", "OFF"):
             raise DeviceFault(
-                f"{self.label} measures {found}, not {self._header}: chosen at its front panel?"
+                f"{self.label} shows values relative to a reference ({found or 'no answer'}): chosen at its front panel?"
             )
+        self._say("TRIG:SOUR IMM")
         self._looked_s = now_s
 
     def values(self) -> dict[str, float | None]:

@@ -53,6 +53,7 @@ class Meter(Instrument):
         self.fixed: dict[str, float | None] = dict.fromkeys(("VOLT:DC", "CURR:DC"))
         self.reference = dict.fromkeys(("VOLT:DC", "CURR:DC"), 0.0)
         self.relative = dict.fromkeys(("VOLT:DC", "CURR:DC"), False)
+        self.trigger, self.holding, self._last = "IMM", False, OVERLOAD
         self.offset_v = self.rate_v_s = self.since_s = 0.0
         self.frozen: float | None = None
         self.sensor_off = self.refusing = False
@@ -65,11 +66,12 @@ class Meter(Instrument):
         """Register all it knows: of the common commands three only."""
         self.on("*IDN", None, self._identity)
         self.on("*RST", lambda text: self.reset())
-        self.on("*TRG", lambda text: None)
+        self.on("*TRG", lambda text: self._take())
         self.on("SYSTem:ERRor", None, self._pop_error)
         self.on("FUNCtion", self.choose, lambda: self.function)
         self.on("FETCh", None, self._fetch)
-        self.on("TRIGger:SOURce", lambda text: None, lambda: "IMM")
+        self.on("TRIGger:SOURce", self.pull, lambda: self.trigger)
+        self.on("HOLD:STATe", self.hold, lambda: str(int(self.holding)))
         self.on("DISPlay:ENABle", lambda text: None)
         for header, pattern in (("VOLT:DC", "VOLTage:DC"), ("CURR:DC", "CURRent:DC")):
             self._register(header, pattern)
@@ -114,6 +116,7 @@ class Meter(Instrument):
         self.fixed = dict.fromkeys(self.fixed)
         self.speed = dict.fromkeys(self.speed, 1.0)
         self.relative = dict.fromkeys(self.relative, False)
+        self.trigger, self.holding = "IMM", False
 
     def _identity(self) -> str:
         return f"{self.type}  Multimeter,{self.spec.firmware},{self.spec.serial_number}"
@@ -123,6 +126,26 @@ class Meter(Instrument):
         if text.strip().upper() not in FUNCTIONS:
             raise ScpiError(-108)
         self.function = text.strip().upper()
+
+    def pull(self, text: str) -> None:
+        """Take a trigger source; any but IMM keeps the last number."""
+        if text.strip().upper() not in ("IMM", "BUS", "MAN"):
+            raise ScpiError(-108)
+        self.trigger = text.strip().upper()
+
+    def hold(self, text: str) -> None:
+        """Keep the last number, or go on."""
+        self.holding = boolean(text)
+
+    def press(self, key: str) -> None:
+        """Press a key of the front panel: ``relative`` to what is there now, ``hold`` or manual ``trigger``."""
+        if key == "relative":
+            self.reference[self.function] = self.true_value()
+            self.relative[self.function] = True
+        elif key == "hold":
+            self.holding = True
+        else:
+            self.pull("MAN")
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -139,6 +162,14 @@ class Meter(Instrument):
         return fixed or next((each for each in ranges if abs(self.true_value()) <= each * OVER), ranges[-1])
 
     def _fetch(self) -> str:
+        if self.trigger == "IMM" and not self.holding:
+            self._take()
+        return self._last
+
+    def _take(self) -> None:
+        self._last = self._measured()
+
+    def _measured(self) -> str:
         if self.sensor_off or self.function not in self.fixed:
             return OVERLOAD
         if self.frozen is not None:
@@ -193,7 +224,7 @@ class BkDevice(TextDevice):
 
     def break_it(self, name: str, asked: Asked) -> bool:
         """Break the meter: ``freeze``, ``drift``, ``noise``, ``sensor_off``, ``sense_open`` (``share``),
-        ``refuse``, ``panel_change`` (``function``), ``lost_byte``."""
+        ``refuse``, ``panel_change`` (``function``, or ``key``: ``relative``, ``hold``, ``trigger``), ``lost_byte``."""
         meter = self.instrument
         if name == "freeze":
             meter.frozen = meter.true_value()
@@ -212,6 +243,8 @@ class BkDevice(TextDevice):
             meter.sense_share = float(asked.get("share", 0.0))
         elif name == "refuse":
             meter.refusing = True
+        elif name == "panel_change" and "key" in asked:
+            meter.press(str(asked["key"]))
         elif name == "panel_change":
             meter.choose(str(asked.get("function", "CURR:DC" if meter.function == "VOLT:DC" else "VOLT:DC")))
         else:

@@ -22,12 +22,17 @@ def asked(query: str, answer: str) -> Exchange:
     return (query, [query, answer])
 
 
+STILL_VOLTS = asked("FUNC?", "VOLT:DC")
+
 OPENING: list[Exchange | str] = [
     asked("*IDN?", IDENTITY),
     asked("SYST:ERR?", '-113,"Undefined header"'),
     asked("SYST:ERR?", '0,"No error"'),
     said("FUNC VOLT:DC"),
     asked("FUNC?", "VOLT:DC"),
+    said("HOLD:STAT OFF"),
+    said("VOLT:DC:REF:STAT OFF"),
+    asked("VOLT:DC:REF:STAT?", "0"),
     said("TRIG:SOUR IMM"),
     said("VOLT:DC:RANG:AUTO ON"),
     asked("VOLT:DC:RANG:AUTO?", "1"),
@@ -72,20 +77,25 @@ def test_it_opens_as_a_volt_meter_in_automatic_range(meter: Bk2831E) -> None:
         ("9.9E37", None),
         ("9.900000E+37", None),
         ("OVLD", None),
+        ("9.9E3", None),
+        ("3.71234E", None),
+        ("0.0213 A", None),
+        ("FETC?", None),
+        ("nan", None),
         ("", None),
     ],
 )
 def test_a_reading_is_a_number_or_missing(
     meter: Bk2831E, link: Dialogue, answer: str, volts: float | None
 ) -> None:
-    with expected(link, asked("FETC?", answer)):
+    with expected(link, asked("FETC?", answer), STILL_VOLTS):
         measured = meter.read()
     assert measured.voltage_v == volts
     assert measured.current_a is None
 
 
 def test_after_a_lost_byte_it_is_in_step_again(meter: Bk2831E, link: Dialogue) -> None:
-    with expected(link, ("FETC?", ["ETC?", "3.1"]), asked("FETC?", "3.2")):
+    with expected(link, ("FETC?", ["ETC?", "3.1"]), asked("FETC?", "3.2"), STILL_VOLTS):
         assert meter.read().voltage_v == 3.2
 
 
@@ -102,15 +112,29 @@ def test_an_answer_that_never_comes_is_lost(meter: Bk2831E, link: Dialogue) -> N
         meter.read()
 
 
-def test_a_function_that_was_chosen_at_the_panel_is_a_fault(
+@pytest.mark.parametrize("function", ["CURR:DC", "VOLT:AC", "VOLT:DC:RAT", "OLT:DC", ""])
+def test_a_number_of_another_function_is_never_a_reading(
+    meter: Bk2831E, link: Dialogue, function: str
+) -> None:
+    with expected(link, asked("FETC?", "3.7"), STILL_VOLTS):
+        assert meter.read().voltage_v == 3.7
+    with (
+        expected(link, asked("FETC?", "0.0213"), asked("FUNC?", function)),
+        pytest.raises(DeviceFault, match="not VOLT:DC: chosen at its front panel"),
+    ):
+        meter.read()
+
+
+def test_a_number_relative_to_something_is_a_fault(
     meter: Bk2831E, link: Dialogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cycler_unit.drivers.bk.LOOK_S", 0.0)
-    with expected(link, asked("FUNC?", "VOLT:DC"), asked("FETC?", "3.7")):
+    ask = ("VOLT:DC:REF:STAT?", ["VOLT:DC:REF:STAT?", "0"])
+    with expected(link, asked("FETC?", "3.7"), STILL_VOLTS, ask, said("TRIG:SOUR IMM")):
         assert meter.read().voltage_v == 3.7
     with (
-        expected(link, asked("FUNC?", "CURR:DC")),
-        pytest.raises(DeviceFault, match="measures CURR:DC, not VOLT:DC"),
+        expected(link, asked("FETC?", "0.001"), STILL_VOLTS, asked("VOLT:DC:REF:STAT?", "1")),
+        pytest.raises(DeviceFault, match="relative to a reference"),
     ):
         meter.read()
 
@@ -151,6 +175,9 @@ def test_as_an_ammeter_it_reads_current_and_may_turn_its_sign(link: Dialogue) ->
         asked("SYST:ERR?", "0"),
         said("FUNC CURR:DC"),
         asked("FUNC?", '"CURR:DC"'),
+        said("HOLD:STAT OFF"),
+        said("CURR:DC:REF:STAT OFF"),
+        asked("CURR:DC:REF:STAT?", "OFF"),
         said("TRIG:SOUR IMM"),
         said("CURR:DC:RANG 5"),
         asked("CURR:DC:RANG:AUTO?", "0"),
@@ -159,7 +186,7 @@ def test_as_an_ammeter_it_reads_current_and_may_turn_its_sign(link: Dialogue) ->
         asked("CURR:DC:NPLC?", "0.1"),
     ):
         meter.open()
-    with expected(link, asked("FETC?", "1.5")):
+    with expected(link, asked("FETC?", "1.5"), asked("FUNC?", "CURR:DC")):
         measured = meter.read()
     assert (measured.voltage_v, measured.current_a) == (None, -1.5)
 

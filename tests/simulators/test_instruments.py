@@ -11,7 +11,7 @@ import pytest
 
 from cycler_unit.buses.local import LocalBuses
 from cycler_unit.drivers.base import Device, PowerDevice, Target
-from cycler_unit.drivers.errors import DeviceLost, DeviceRefused
+from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DeviceRefused
 from tests.stack.simulated import Simulators
 from tests.stack.waiting import until
 from wire import kinds
@@ -247,6 +247,29 @@ def test_the_meter_survives_a_lost_byte_and_shows_its_faults(running: Simulators
     running.ask(device="volts", fault="drop_link")
     with pytest.raises(DeviceLost):
         volts.read()
+
+
+def test_whatever_key_is_pressed_at_the_meter_no_wrong_voltage_is_read(
+    running: Simulators, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cycler_unit.drivers.bk.LOOK_S", 0.0)
+    right = opened(running, "volts").read().voltage_v
+    assert right is not None
+    for keys in ({"function": "CURR:DC"}, {"key": "relative"}):
+        volts = opened(running, "volts")
+        running.ask(device="volts", fault="panel_change", **keys)
+        with pytest.raises(DeviceFault, match="front panel"):
+            volts.read()
+        volts.close()
+        # Opening it again is all it takes.
+        assert opened(running, "volts").read().voltage_v == pytest.approx(right, abs=0.02)
+    volts = opened(running, "volts")
+    for key in ("trigger", "hold"):
+        running.ask(device="volts", fault="panel_change", key=key)
+        volts.read()  # the number that was kept; after it the meter triggers by itself again
+        if key == "hold":
+            volts = opened(running, "volts")
+        assert len({volts.read().voltage_v for _ in range(5)}) > 1
 
 
 # --- the flow meter -------------------------------------------------------------------------------
