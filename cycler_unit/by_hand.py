@@ -10,20 +10,19 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cycler_unit import contract, hand_limits, left_alone
+from cycler_unit import contract, hand_controls, hand_limits, left_alone
 from cycler_unit.contract import Refusal
 from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceLost, DriverError
 from cycler_unit.hand_charge import HandCharge
-from cycler_unit.hand_controls import HandControls
-from cycler_unit.mail import Ask, Reply
+from cycler_unit.mail import Reply
 from cycler_unit.readings import Taken
 from cycling import envelope, judge, reasons
 from cycling.contract import Envelope, EnvelopeError
 from cycling.reading import EndReason
-from wire.messages import LEASE_S, DeviceLease, DeviceOff, DeviceSet, ExperimentStop
+from wire.messages import LEASE_S, DeviceLease, DeviceSet
 
 if TYPE_CHECKING:
     from cycler_unit.station import Station
@@ -58,7 +57,6 @@ class ByHand:
     def __init__(self, station: Station) -> None:
         self._station = station
         self.lease: Lease | None = None
-        self._controls = HandControls(station)
         self._charge = HandCharge()
 
     @property
@@ -173,7 +171,7 @@ class ByHand:
         lease = self._leased(args.lease)
         lease.until_s = time.monotonic() + LEASE_S
         if args.device in self._station.parts.instruments:
-            self._controls.set(args, reply)
+            hand_controls.put(self._station, args, reply)
             self._say(f"{lease.person} sets {_words(args.values)}", lease.person)
             return
         if args.device not in {place.device.device for place in self._station.parts.places}:
@@ -215,23 +213,6 @@ class ByHand:
             return bounds.target(str(mode), {k: float(v) for k, v in values.items() if k != "mode"})
         except ValueError as error:
             raise Refusal(str(error), 20) from None
-
-    def ask_off(self, args: DeviceOff, reply: Reply) -> None:
-        """Switch everything of the station off (Down), whoever holds it."""
-        station, who = self._station, args.person or "a person"
-        run = station.conductor.run
-        if run is not None:
-            stop = ExperimentStop(experiment=run.id, how="now", reason=f"Down by {who}", person=args.person)
-            station.conductor.serve(Ask("stop", stop, lambda *_: None, urgent=True))
-        if station.power.is_open:
-            station.switch_off()
-        station.outputs.safe()
-        self.end(f"Down by {who}", outputs=False)
-        unsafe = station.unsafe
-        result: dict[str, Any] = {"off": unsafe is None, "held": station.outputs.shown}
-        if run is not None:
-            result["stopped"] = run.id
-        reply("failed" if unsafe else "done", result, unsafe)
 
     # --- the output -------------------------------------------------------------------------------
 
@@ -284,7 +265,6 @@ class ByHand:
 
     def take(self, taken: Taken) -> None:
         """Judge a reading and the lease's time; off first, then everything else."""
-        self._controls.answer()
         lease = self.lease
         if lease is None:
             return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+import time
 from typing import TYPE_CHECKING
 
 from cycler_unit.contract import Refusal
@@ -15,54 +16,44 @@ from wire.messages import DeviceSet
 if TYPE_CHECKING:
     from cycler_unit.station import Station
 
-
-@dataclass
-class Waiting:
-    """Controls that are being written, and whom to tell."""
-
-    writes: list[Write]
-    reply: Reply
-    instrument: Instrument
+# A device that has not written it by then is said to hang; a relay board by HTTP takes a second.
+WRITE_S = 10.0
 
 
-class HandControls:
-    """One station's; used by its thread only, which never waits for a slow device."""
+def put(station: Station, args: DeviceSet, reply: Reply) -> None:
+    """Set controls on the station's thread, which never waits; answered when the device holds them.
 
-    def __init__(self, station: Station) -> None:
-        self._station = station
-        self._waiting: list[Waiting] = []
+    Raises :class:`Refusal` outside their ranges.
+    """
+    instrument = station.parts.instruments[args.device]
+    controls = {each.name: each for each in instrument.kind.controls}
+    wanted = {name: _checked(controls, name, value) for name, value in args.values.items()}
+    isolator = station.parts.isolator
+    if isolator is not None and isolator.instrument is instrument and isolator.control in wanted:
+        try:
+            (station.outputs.connect if wanted.pop(isolator.control) else station.outputs.isolate)()
+        except DriverError as error:
+            raise Refusal(str(error), 17) from None
+    dead_man = station.parts.dead_man
+    if dead_man is not None and dead_man.instrument is instrument and dead_man.control in wanted:
+        raise Refusal("the dead-man output is closed and opened by the control loop, not by hand", 17)
+    station.outputs.let_go()
+    order = sorted(wanted, key=lambda name: controls[name].order)
+    for name in order:
+        station.outputs.outputs.set_by_hand(instrument, args.device, name)
+    writes = [instrument.write(name, wanted[name]) for name in order]
+    threading.Thread(target=_answer, args=(instrument, writes, reply), name="set", daemon=True).start()
 
-    def set(self, args: DeviceSet, reply: Reply) -> None:
-        """Set controls; answered when the device holds them. Raises :class:`Refusal` outside their ranges."""
-        station, instrument = self._station, self._station.parts.instruments[args.device]
-        controls = {each.name: each for each in instrument.kind.controls}
-        wanted = {name: _checked(controls, name, value) for name, value in args.values.items()}
-        isolator = station.parts.isolator
-        if isolator is not None and isolator.instrument is instrument and isolator.control in wanted:
-            try:
-                (station.outputs.connect if wanted.pop(isolator.control) else station.outputs.isolate)()
-            except DriverError as error:
-                raise Refusal(str(error), 17) from None
-        dead_man = station.parts.dead_man
-        if dead_man is not None and dead_man.instrument is instrument and dead_man.control in wanted:
-            raise Refusal("the dead-man output is closed and opened by the control loop, not by hand", 17)
-        station.outputs.let_go()
-        order = sorted(wanted, key=lambda name: controls[name].order)
-        for name in order:
-            station.outputs.outputs.set_by_hand(instrument, args.device, name)
-        writes = [instrument.write(name, wanted[name]) for name in order]
-        self._waiting.append(Waiting(writes, reply, instrument))
 
-    def answer(self) -> None:
-        """Answer what is done."""
-        for each in [each for each in self._waiting if all(write.done.is_set() for write in each.writes)]:
-            self._waiting.remove(each)
-            errors = [write.error for write in each.writes if write.error]
-            each.reply(
-                "failed" if errors else "done",
-                {"held": dict(each.instrument.held)},
-                "; ".join(errors) or None,
-            )
+def _answer(instrument: Instrument, writes: list[Write], reply: Reply) -> None:
+    """Tell what became of the writes; the station's own thread goes on reading meanwhile."""
+    until_s = time.monotonic() + WRITE_S
+    for each in writes:
+        if not each.done.wait(max(0.0, until_s - time.monotonic())):
+            reply("failed", {"held": dict(instrument.held)}, f"{each.control} is not confirmed: {instrument.why_not or 'the device does not answer'}")  # fmt: skip
+            return
+    errors = [each.error for each in writes if each.error]
+    reply("failed" if errors else "done", {"held": dict(instrument.held)}, "; ".join(errors) or None)
 
 
 def _checked(controls: dict[str, KindControl], name: str, value: float | str) -> float:

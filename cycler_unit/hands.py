@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -22,7 +22,7 @@ from cycler_unit.mail import Ask
 from cycler_unit.manual import Manual
 from cycler_unit.readings import MissingJudge
 from cycler_unit.station import Station
-from wire.messages import DeviceLease, DeviceOff, DeviceRead, DeviceSet, ExperimentStop
+from wire.messages import DeviceLease, DeviceOff, DeviceRead, DeviceSet
 
 logger = logging.getLogger("cycler_unit.hands")
 
@@ -108,7 +108,9 @@ class Hands:
             case DeviceSet():
                 station.mail.put(Ask("manual_set", args, answer))
             case DeviceOff():
-                self._off(station, args, answer)
+                # During an experiment that is its stop (wire.md).
+                asked_off = msgspec.structs.replace(args, station=station.id)
+                station.mail.put(Ask("manual_off", asked_off, answer, urgent=True))
 
     @staticmethod
     def _read(station: Station, args: DeviceRead, answer: Answer) -> None:
@@ -125,21 +127,6 @@ class Hands:
             "age_s": round(now_s - measured.began_s, 3),
             "lease": {"lease": lease} if (lease := station.beat().lease) else None,
         }, None)  # fmt: skip
-
-    @staticmethod
-    def _off(station: Station, args: DeviceOff, answer: Answer) -> None:
-        """Switch off: during an experiment that is its stop (wire.md)."""
-        experiment = station.conductor.experiment
-        if experiment is None:
-            asked = msgspec.structs.replace(args, station=station.id)
-            station.mail.put(Ask("manual_off", asked, answer, urgent=True))
-            return
-        stop = ExperimentStop(experiment=experiment, reason="switched off by hand", person=args.person)
-
-        def told(outcome: Any, result: dict[str, Any] | None, why: str | None) -> None:
-            answer(outcome, {**(result or {}), "stopped": experiment}, why)
-
-        station.mail.put(Ask("stop", stop, told, urgent=True))
 
     # --- devices in no station ------------------------------------------------------------------
 

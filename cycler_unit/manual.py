@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from cycler_unit import down
 from cycler_unit.buses.protocol import bus_key, device_key
 from cycler_unit.clock import iso
 from cycler_unit.commands import Answer
@@ -295,12 +296,12 @@ class Manual:
         """Bring a device to its safe values, whoever holds it; the holder has to take it again."""
         found = self._find(args.where)
         with self._free.use(found) as lent:
-            lent.device.make_safe()
-            held = lent.device.held()
+            told = down.of_device(lent)
         with self._lock:
             self._leases.pop(device_key(found.link), None)
-        self._event(found, f"{args.person or 'somebody'} switches {_name(found)} off", args.person, held=held)
-        answer("done", {"off": True, "held": held}, None)
+        text = f"{args.person or 'somebody'} switches {_name(found)} off"
+        self._event(found, text, args.person, held=told["held"])
+        answer("done", told, None)
 
     def all_off(self, why: str) -> list[str]:
         """End every lease (stop all); return what was not confirmed, in sentences."""

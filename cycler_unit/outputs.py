@@ -225,6 +225,14 @@ class Outputs:
             if value is not None:
                 each.bring(value)
 
+    def unconfirmed(self) -> list[str]:
+        """Say which outputs do not hold what they were asked for last, and why; for other threads too."""
+        return [
+            f"output {each.row.name} is not {each.asked.value:g}: {each.instrument.why_not or 'it holds ' + _number(each.held)}"
+            for each in self._all
+            if each.asked is not None and not (each.asked.write.done.is_set() and each.fits())
+        ]
+
     def settled(self) -> bool:
         """Say whether no write of an output that can be reached is on its way any more."""
         return all(

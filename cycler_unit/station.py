@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from typing import Any, Literal
 
-from cycler_unit import latches, loaded, zones
+from cycler_unit import down, latches, loaded, zones
 from cycler_unit.auxiliaries import Auxiliaries
 from cycler_unit.black_box import BlackBox
 from cycler_unit.by_hand import ByHand
@@ -176,6 +176,7 @@ class Station(threading.Thread):
             self.join(15.0)
 
     def _leave(self) -> None:
+        self._serve_stops()
         self.by_hand.end("the unit stops")
         self.conductor.suspend()
         if self.power.is_open:
@@ -183,6 +184,7 @@ class Station(threading.Thread):
         self.outputs.leave()
         self._store_box()
         self.close()
+        self.mail.close("the station was stopped meanwhile, its output is off: ask again")
         self.mail.close("the station is being changed or the unit stops; ask again")
 
     def close(self) -> None:
@@ -219,23 +221,31 @@ class Station(threading.Thread):
 
     def _serve(self) -> None:
         while (ask := self.mail.take()) is not None:
-            ask = replace(ask, reply=Once(ask.reply))
-            try:
-                self._do(ask)
-            except Refusal as refusal:
-                ask.reply("refused", None, refusal.text)
-            except DeviceLost as error:
-                self.lose(str(error))
-                ask.reply("failed", None, str(error))
-            except DriverError as error:
-                self.fail("device_error", str(error))
-                ask.reply("failed", None, str(error))
-            except Exception as error:
-                logger.exception("event=request_failed station=%s request=%s", self.id, ask.do)
-                self._bug(error)
-                ask.reply("failed", None, f"internal error: {error}")
+            self._answer(replace(ask, reply=Once(ask.reply)))
             if self.busy and time.monotonic() >= self._due_s:
                 return  # readings come first, however many requests wait
+
+    def _answer(self, ask: Ask) -> None:
+        """Do one request; it is answered whatever goes wrong."""
+        try:
+            self._do(ask)
+        except Refusal as refusal:
+            ask.reply("refused", None, refusal.text)
+        except DeviceLost as error:
+            self.lose(str(error))
+            ask.reply("failed", None, str(error))
+        except DriverError as error:
+            self.fail("device_error", str(error))
+            ask.reply("failed", None, str(error))
+        except Exception as error:
+            logger.exception("event=request_failed station=%s request=%s", self.id, ask.do)
+            self._bug(error)
+            ask.reply("failed", None, f"internal error: {error}")
+
+    def _serve_stops(self) -> None:
+        """Do the stops that wait: a test that somebody stopped must not resume with the next start."""
+        while self.mail.urgent and (ask := self.mail.take()) is not None:
+            self._answer(replace(ask, reply=Once(ask.reply)))
 
     def _do(self, ask: Ask) -> None:
         match ask.do:
@@ -244,7 +254,7 @@ class Station(threading.Thread):
             case "manual_set":
                 self.by_hand.ask_set(ask.args, ask.reply)
             case "manual_off":
-                self.by_hand.ask_off(ask.args, ask.reply)
+                down.of_station(self, ask.args, ask.reply)
             case "battery":
                 loaded.load(self, ask)
             case "zone":
@@ -288,10 +298,11 @@ class Station(threading.Thread):
             self.switch_off()
             if not self.power.is_open:
                 return
-        self.guards.faults()
         taken = self.read()
         self.conductor.take(taken)
         self.by_hand.take(taken)
+        # Questions cost exchanges: only after the reading was judged and acted on (rule 5).
+        self.guards.faults()
         self.guards.take(taken)
 
     def read(self) -> Taken:
@@ -386,6 +397,8 @@ class Station(threading.Thread):
 
     def acknowledge(self, alarm: str) -> bool:
         """Release the latch of ``alarm``; False when it was not latched. Raises :class:`Refusal`."""
+        if all(each.alarm != alarm for each in self.kept.latches):
+            return False  # a warning, or released before: a test that runs is left alone
         if self.unsafe is not None:
             raise Refusal(f"the station is not confirmed off: {self.unsafe}", 6)
         if self.zone_open is not None:

@@ -45,6 +45,9 @@ class Invented(Device):
         self.held_up.set()
         self.opened = 0
         self.more: dict[str, float | None] = {}
+        self.current_a: float | None = 0.0 if kind.role == "power" else None
+        self.deaf = False
+        """Whether it takes what it is sent and does nothing."""
 
     def _there(self, what: str) -> None:
         self.held_up.wait(10.0)
@@ -66,14 +69,15 @@ class Invented(Device):
         """Read the temperature."""
         self._there("read")
         values = {"temperature_c": self.temperature_c, **self.more}
-        return Measured(None, None, None, time.monotonic(), time.time_ns() // 1000, values)
+        return Measured(None, self.current_a, None, time.monotonic(), time.time_ns() // 1000, values)
 
     def make_safe(self) -> None:
         """Bring every control to its safe value, by rising order."""
         for control in sorted(self.row.controls, key=lambda each: each.order):
             if control.safe is not None:
                 self._there(f"{control.name}={control.safe:g}")
-                self.values[control.name] = control.safe
+                if not self.deaf:
+                    self.values[control.name] = control.safe
 
     def set(self, name: str, value: float) -> float:
         """Set one control."""

@@ -192,6 +192,8 @@ def test_down_switches_off_whoever_holds_the_station(bench: Bench) -> None:
     answered = bench.ask("manual_off", DeviceOff(station=args.station, person="bob"), urgent=True)
     assert answered.outcome == "done"
     assert answered.result["off"] is True
+    assert abs(answered.result["measured"]["current_a"]) < 0.01, "off is what was measured"
+    assert answered.result["measured"]["voltage_v"] == pytest.approx(bench.truth()["voltage_v"], abs=0.1)
     assert not bench.truth()["output"]
     assert bench.live.by_hand.lease is None
 

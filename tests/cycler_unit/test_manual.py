@@ -263,11 +263,33 @@ def test_down_switches_off_whoever_holds_it(bench: FreeBench) -> None:
     lease(bench)
     bench.ask("device.set", wanted(on=1.0, volts=9.0))
     bench.relay.log.clear()
+    bench.relay.more = {"out_kv": 0.9}
     told = bench.ask("device.off", DeviceOff(device="d", where=RELAY, person="bob"))
-    assert told.result == {"off": True, "held": {"ramp_v_s": 0.0, "volts": 0.0, "on": 0.0}}
+    assert told.result == {
+        "off": True, "held": {"ramp_v_s": 0.0, "volts": 0.0, "on": 0.0},
+        "measured": {"temperature_c": 21.5, "out_kv": 0.9},
+    }, "what it still measures is in the answer"  # fmt: skip
     assert [each for each in bench.relay.log if "=" in each] == ["on=0", "volts=0"], "by rising order"
     assert bench.ask("device.set", wanted(on=1.0)).outcome == "refused", "the holder has to take it again"
     assert any("bob switches Test relay r1 off" in each["text"] for each in bench.events("device"))
+
+
+def test_down_of_a_device_that_does_not_obey_is_no_off(bench: FreeBench) -> None:
+    lease(bench)
+    bench.ask("device.set", wanted(on=1.0, volts=9.0))
+    bench.relay.deaf = True
+    told = bench.ask("device.off", DeviceOff(device="d", where=RELAY, person="bob"))
+    assert (told.outcome, told.reason) == ("failed", "not confirmed off: volts is 9, on is 1")
+    assert bench.dispatcher.manual.in_hand(), "its hold stays, and falls back by itself"
+
+
+def test_down_of_a_power_device_in_no_station_is_measured_off(bench: FreeBench) -> None:
+    bench.supply.current_a = 0.3
+    told = bench.ask("device.off", DeviceOff(device="d", where=SUPPLY))
+    assert (told.outcome, "0.300 A still flows" in told.reason) == ("failed", True)
+    bench.supply.current_a = 0.001
+    told = bench.ask("device.off", DeviceOff(device="d", where=SUPPLY))
+    assert (told.outcome, told.result["measured"]["current_a"]) == ("done", 0.001)
 
 
 def test_down_passes_everything_that_waits(bench: FreeBench) -> None:
@@ -336,19 +358,6 @@ def test_devices_of_a_station_are_asked_through_its_mailbox(bench: FreeBench) ->
     )
     assert asked[0].urgent
     assert {asked[0].args.station, asked[1].args.station} == {station.id}
-
-
-def test_down_during_an_experiment_is_its_stop(bench: FreeBench) -> None:
-    station = FakeStation({"kind": "http", "url": "http://x"})
-    station.conductor.experiment = "e1"
-    bench.table.stations.append(station)
-    answered = bench.send("device.off", DeviceOff(station=station.id, person="ada"))
-    (ask,) = station.asked()
-    assert (ask.do, ask.args.experiment, ask.args.how, ask.args.person, ask.urgent) == (
-        "stop", "e1", "now", "ada", True,
-    )  # fmt: skip
-    ask.reply("done", {"off": True}, None)
-    assert answered.result == {"off": True, "stopped": "e1"}
 
 
 def test_a_stations_device_is_read_from_its_newest_round(bench: FreeBench) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cycler_unit import watch, zones
+from cycler_unit import down, watch, zones
 from cycler_unit.zones import BadZone, Watch
 from tests.cycler_unit.lab import Lab, cc, key_of, loaded, rest
 from tests.stack.simulated import MODEL, Simulators
@@ -403,6 +403,53 @@ def test_what_a_person_set_falls_back_though_it_is_no_output_of_the_station(made
     else:
         lab.break_("psb", "drop_link")
     until(lambda: relays(lab)[3] == 0, 20, "the relay is off")
+
+
+def pump_on(lab: Lab) -> DeviceLease:
+    """Switch a relay of the station on by hand."""
+    lease = DeviceLease(
+        lease="l1", person="ada", station=lab.live.id, voltage_min_v=2.8, voltage_max_v=4.3, current_min_a=-1.0,
+        current_max_a=1.0, duration_s=600.0,
+    )  # fmt: skip
+    assert lab.ask("lease", lease).outcome == "done"
+    on = DeviceSet(lease="l1", device=key_of("relays"), values={"relay_0": 1.0})
+    assert lab.ask("manual_set", on).outcome == "done"
+    assert relays(lab)[0] == 1
+    return lease
+
+
+def test_down_is_done_when_the_relays_are_off_too(made: Any) -> None:
+    lab = with_relays(made)
+    pump_on(lab)
+    told = lab.ask("manual_off", DeviceOff(station=lab.live.id, person="bob"), urgent=True)
+    assert (told.outcome, relays(lab)[0]) == ("done", 0), "at the moment of the answer"
+    assert told.result["held"] == {"pump": 0.0, "fan": 0.0}
+    assert abs(told.result["measured"]["current_a"]) < 0.05
+
+
+def test_down_says_which_output_is_not_confirmed_though_the_supply_is_off(
+    made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(down, "CONFIRM_S", 1.0)
+    lab = with_relays(made)
+    pump_on(lab)
+    lab.break_("relays", "drop_link")
+    told = lab.ask("manual_off", DeviceOff(station=lab.live.id, person="bob"), urgent=True)
+    assert told.outcome == "failed"
+    assert "output pump is not 0" in (told.reason or "")
+    assert told.result["off"] is False
+    assert abs(told.result["measured"]["current_a"]) < 0.05, "the supply is off all the same"
+    lab.simulators.ask(device="relays", clear=True)
+    until(lambda: relays(lab)[0] == 0, 20, "it is tried until the relay is off")
+
+
+def test_down_during_a_test_stops_it_and_its_outputs(made: Any) -> None:
+    lab = with_relays(made)
+    started = lab.start(cc(0.2, outputs={"pump": 1.0}))
+    until(lambda: relays(lab)[0] == 1, 20)
+    told = lab.ask("manual_off", DeviceOff(station=lab.live.id, person="bob"), urgent=True)
+    assert (told.outcome, told.result["stopped"]) == ("done", started.experiment)
+    assert relays(lab)[0] == 0
 
 
 def test_a_draining_battery_has_its_isolator_opened(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
