@@ -59,8 +59,13 @@ class ModbusBus:
             if not self._client.connect():
                 raise DeviceLost(f"{self.place} cannot be connected")
 
-    def run(self, act: Callable[[ModbusTcpClient], ModbusPDU], asked: str, ring: Ring) -> ModbusPDU:
-        """Run one exchange; raise ``DeviceLost`` or ``DeviceRefused``. A failed connection is closed."""
+    def run(
+        self, act: Callable[[ModbusTcpClient], ModbusPDU], asked: str, function: int, ring: Ring
+    ) -> ModbusPDU:
+        """Run one exchange; raise ``DeviceLost`` or ``DeviceRefused``. A failed connection is closed.
+
+        The library compares number and unit of an answer, not its ``function``: that is done here.
+        """
         with self.lock:
             ring.sent(asked)
             try:
@@ -72,6 +77,10 @@ class ModbusBus:
                 raise DeviceLost(f"{self.place} does not answer {asked}") from None
         if answer.isError():
             self._refuse(asked, int(getattr(answer, "exception_code", 0)), ring)
+        if answer.function_code != function:
+            self.disconnect()
+            ring.heard(f"function {answer.function_code}")
+            raise DeviceLost(f"{self.place} answers {asked} with function {answer.function_code}")
         return answer
 
     def _refuse(self, asked: str, code: int, ring: Ring) -> None:
@@ -142,10 +151,10 @@ class ModbusLink:
         if bus is not None:
             _give_back(self.host, self.port)
 
-    def _run(self, asked: str, act: Callable[[ModbusTcpClient], ModbusPDU]) -> ModbusPDU:
+    def _run(self, asked: str, function: int, act: Callable[[ModbusTcpClient], ModbusPDU]) -> ModbusPDU:
         if self._bus is None:
             raise DeviceLost(f"{self.place} is not open")
-        return self._bus.run(act, f"{asked} (unit {self.unit})", self.ring)
+        return self._bus.run(act, f"{asked} (unit {self.unit})", function, self.ring)
 
     # --- exchanges ------------------------------------------------------------------------------
 
@@ -158,7 +167,7 @@ class ModbusLink:
             read = client.read_holding_registers if table == "holding" else client.read_input_registers
             return read(address, count=count, device_id=unit)
 
-        words = list(self._run(asked, ask).registers)
+        words = list(self._run(asked, 3 if table == "holding" else 4, ask).registers)
         self.ring.heard(" ".join(f"{word:04x}" for word in words))
         if len(words) != count:
             raise DeviceLost(f"{self.place} answers {len(words)} of {count} words")
@@ -173,7 +182,7 @@ class ModbusLink:
             read = client.read_coils if table == "coil" else client.read_discrete_inputs
             return read(address, count=count, device_id=unit)
 
-        found = list(self._run(asked, ask).bits)[:count]
+        found = list(self._run(asked, 1 if table == "coil" else 2, ask).bits)[:count]
         self.ring.heard("".join("1" if bit else "0" for bit in found))
         if len(found) != count:
             raise DeviceLost(f"{self.place} answers {len(found)} of {count} bits")
@@ -189,7 +198,7 @@ class ModbusLink:
                 return client.write_register(address, words[0], device_id=unit)
             return client.write_registers(address, list(words), device_id=unit)
 
-        self._run(asked, tell)
+        self._run(asked, 6 if len(words) == 1 else 16, tell)
         self.ring.heard("taken")
 
     def write_coil(self, address: int, is_on: bool) -> None:
@@ -197,6 +206,7 @@ class ModbusLink:
         unit = self.unit
         self._run(
             f"write coil {address} {int(is_on)}",
+            5,
             lambda client: client.write_coil(address, is_on, device_id=unit),
         )
         self.ring.heard("taken")

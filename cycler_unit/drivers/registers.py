@@ -36,8 +36,8 @@ Address = Annotated[int, Meta(ge=0, le=65535)]
 class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One quantity. Value = number in the register x ``scale``; ``missing``: numbers that mean none.
 
-    Bits and on/off words are 1.0 and 0.0; ``on_word`` and ``off_word`` are the words of a switch; ``invert``
-    turns a bit round.
+    Bits and on/off words are 1.0 and 0.0; ``on_word`` and ``off_word`` are the words of a switch, and any other
+    word there is no value; ``invert`` turns a bit round.
     """
 
     table: Literal["holding", "input", "coil", "discrete"]
@@ -78,7 +78,8 @@ class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if not math.isfinite(found) or found in self.missing:
             return None
         if self.on_word is not None:
-            return 1.0 if int(found) == self.on_word else 0.0
+            # Neither word: nobody can say whether it is on.
+            return {self.on_word: 1.0, self.off_word: 0.0}.get(int(found))
         return float(found) * self.scale
 
     def write(self, link: ModbusLink, value: float) -> None:

@@ -1,17 +1,18 @@
 """The CO2 gas analyser SBA-5 (source: the project's device sheet, section 9.4).
 
 It streams lines until ``!`` stops it; then ``M`` is answered by one line of at least 8 fields between blanks, the
-fourth of them the CO2 in ppm. A setting command is answered by its echo and ``OK``. It says of itself neither
+first of them M and the fourth the CO2 in whole ppm; while it warms up or zeroes, other lines come, which are
+no measurement. A setting command is answered by its echo and ``OK``. It says of itself neither
 model nor serial number, so a scan cannot find it: its link names ``model: pp-sba-5``.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 from cycler_unit.buses.transport import Transport
-from cycler_unit.drivers import numbers
 from cycler_unit.drivers.base import Identity, Measured
 from cycler_unit.drivers.errors import DeviceLost, DeviceRefused
 from cycler_unit.drivers.text import TextDevice
@@ -20,6 +21,7 @@ LEAST_FIELDS = 8
 CO2_FIELD = 3
 # A line cut short is asked for again so often.
 TRIES = 3
+WHOLE_PPM = re.compile(r"-?[0-9]{1,6}")
 STREAM_OFF = "!"
 MEASURE = "M"
 PUMP = {1.0: "P1", 0.0: "P0"}
@@ -41,22 +43,26 @@ class Sba5(TextDevice):
             self.transport.open()
             self._order(STREAM_OFF)
             if self._fields() is None:
-                raise DeviceRefused(f"{self.label} answers no line of {LEAST_FIELDS} fields: not an SBA-5")
+                raise DeviceRefused(
+                    f"{self.label} answers no measurement: not an SBA-5, or it still warms up"
+                )
             return Identity("PP Systems", "SBA-5", "", "")
 
     def _order(self, command: str) -> None:
-        """Send a setting and see its echo and ``OK``; a line of the stream may come between."""
+        """Send a setting and see its echo, then ``OK``; a line of the stream may come between."""
         heard = self.transport.query(command)
+        echoed = False
         for _ in range(TRIES):
-            if heard.upper() == "OK":
+            if echoed and heard.upper() == "OK":
                 return
+            echoed = echoed or heard == command
             heard = self.transport.read()
         raise DeviceRefused(f"{self.label} answers {command!r} with {heard!r} instead of OK")
 
     def _fields(self) -> list[str] | None:
         for _ in range(TRIES):
             fields = self.transport.query(MEASURE).split()
-            if len(fields) >= LEAST_FIELDS:
+            if len(fields) >= LEAST_FIELDS and fields[0] == MEASURE:
                 return fields
         return None
 
@@ -67,7 +73,8 @@ class Sba5(TextDevice):
             began_s = time.monotonic()
             fields = self._fields()
             middle_us = (before_ns + time.time_ns()) // 2000
-        ppm = numbers.value(fields[CO2_FIELD]) if fields is not None else None
+        # A blank that was lost moves another field, which has decimals, into this place.
+        ppm = float(fields[CO2_FIELD]) if fields and WHOLE_PPM.fullmatch(fields[CO2_FIELD]) else None
         return Measured(None, None, None, began_s, middle_us, {"co2_ppm": ppm})
 
     def set(self, name: str, value: float) -> float:

@@ -111,6 +111,25 @@ def test_a_silent_device_is_lost_and_the_next_exchange_connects_again(device: Te
     link.close()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["03 02 0063", "06 0000 0063", "04 04 0063 0064", "04 00", "04 04 0063", "02 01 ff"],
+    ids=["other function", "a write's echo", "too many", "none", "cut short", "bits"],
+)
+def test_the_answer_to_another_question_is_never_a_value(device: Telegrams, answer: str) -> None:
+    link = ModbusLink({"host": "127.0.0.1", "port": device.port, "timeout_s": 0.2})
+    link.open()
+    device.script = [(bytes.fromhex("04 0000 0001"), bytes.fromhex(answer))] * 2
+    with pytest.raises(DeviceLost, match="answer"):
+        link.registers("input", 0, 1)
+    device.script.clear()
+    with device.dialogue(("04 0000 0001", "04 02 0007")):
+        assert link.registers("input", 0, 1) == [7]
+    with device.dialogue(("02 0000 000c", "02 01 ff")), pytest.raises(DeviceLost, match="8 of 12 bits"):
+        link.bits("discrete", 0, 12)
+    link.close()
+
+
 def test_nobody_there_is_lost() -> None:
     link = ModbusLink({"host": "127.0.0.1", "port": free_port()})
     with pytest.raises(DeviceLost, match="cannot be connected"):
@@ -148,6 +167,11 @@ def test_what_a_register_calls_missing_is_missing() -> None:
     register = Register(table="input", address=0, scale=0.1, missing=(32767,))
     assert register.decode([32767]) is None
     assert Register(table="input", address=0, format="float32").decode([0x7FC0, 0]) is None
+
+
+def test_a_word_that_is_neither_on_nor_off_is_missing() -> None:
+    register = Register(table="holding", address=0, format="uint16", on_word=5, off_word=9)
+    assert [register.decode([word]) for word in (5, 9, 0, 7)] == [1.0, 0.0, None, None]
 
 
 def test_a_value_that_does_not_fit_is_refused() -> None:

@@ -38,6 +38,36 @@ def test_a_short_line_is_asked_for_again_and_then_missing(gas: Sba5, link: Dialo
         assert gas.read().extended == {"co2_ppm": None}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE.removeprefix("M "),
+        LINE.replace(" 52034", "52034"),
+        LINE.replace("415", "4l5"),
+        LINE.replace("415", "nan"),
+        LINE.replace("415", "1e9"),
+        LINE.replace("M", "Z"),
+        "W 45.2 1 2 3 4 5 6 7",
+        "P1",
+        "OK",
+    ],
+)
+def test_a_garbled_line_is_never_a_value(gas: Sba5, link: Dialogue, line: str) -> None:
+    with expected(link):
+        link.expect([("M", line)] * 3)
+        if line.startswith("M"):
+            link.script[1:] = []
+        assert gas.read().extended == {"co2_ppm": None}
+
+
+def test_an_ok_that_came_late_confirms_nothing(gas: Sba5, link: Dialogue) -> None:
+    with expected(link, ("P0", ["OK", "P0", "OK"])):
+        assert gas.set("pump", 0.0) == 0.0
+    with expected(link, ("P1", ["OK", "P0", "OK"])), pytest.raises(DeviceLost):
+        gas.set("pump", 1.0)
+    assert gas.held() == {}
+
+
 def test_its_error_value_is_passed_on_as_the_catalogue_names_it(gas: Sba5, link: Dialogue) -> None:
     with expected(link, ("M", LINE.replace("415", "-255"))):
         assert gas.read().extended == {"co2_ppm": -255.0}
