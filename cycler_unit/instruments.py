@@ -64,6 +64,8 @@ class Instrument(threading.Thread):
         """Why the device cannot be used now, None while it answers."""
         self.opened = 0
         """How often it was opened: opening makes it safe, so what was set before is gone."""
+        self.reads = 0
+        """How often it was read: one that never was may only be starting."""
         self.period_s = max(period_s, _own_period_s(kind))
         self._found, self._missed = found, missed
         self._writes: dict[str, Write] = {}
@@ -143,6 +145,7 @@ class Instrument(threading.Thread):
             self._set(asked)
         if time.monotonic() >= due_s or self.latest is None:
             self.latest = self.device.read()
+            self.reads += 1
             if self.kind.controls and time.monotonic() >= self._held_due_s:
                 self._held_due_s = time.monotonic() + HELD_S
                 self.held = self.device.held()

@@ -160,13 +160,20 @@ class Watch(threading.Thread):
                 self._tell(f"the watch of zone {self.zone.name} failed: {error}")
 
     def _look(self, now_s: float) -> None:
-        why = next((said for each in self.zone.interlocks if (said := self._open(each, now_s))), None)
-        unread = all(each.latest is None and each.opened == 0 for each in self.instruments.values())
-        if why is not None and not self._was_open and unread and now_s - self._began_s < GRACE_S:
-            return  # a unit that has just started: nothing may start yet, and nothing is latched yet
+        found = [(each, said) for each in self.zone.interlocks if (said := self._open(each, now_s))]
+        why = next((said for each, said in found if not self._awaited(each, now_s)), None)
+        if why is None and found and not self._was_open:
+            # A unit that has just started: nothing may start yet, and nothing is latched yet.
+            self.why = f"{found[0][1]}: it has just been looked for"
+            return
         if why != self.why:
             self._tell(why)
         self._bring(now_s)
+
+    def _awaited(self, row: Interlock, now_s: float) -> bool:
+        """Say whether an interlock's device may still be about to answer for the first time."""
+        instrument = self.instruments[row.device]
+        return instrument.reads == 0 and now_s - self._began_s < GRACE_S
 
     def _tell(self, why: str | None) -> None:
         before, self.why = self.why, why
