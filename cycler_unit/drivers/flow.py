@@ -22,7 +22,11 @@ from cycler_unit.drivers.text import TextDevice
 ASK_IDENTITY = ":IDN*?"
 ASK_FLOW = ":MEASure:FLOW?"
 IDENTITY = re.compile(r"^:IDN:FLOWmeter:DEVice:(?P<device>[^:]+):VERsion:(?P<version>[^:]+)$")
-FLOW = re.compile(r"^:MEASure:FLOW:DATA:(?P<main>\d+):(?P<aux>\d+)$")
+# Without padding and in steps of 10, as it counts: a line that lost a character is seldom one of these.
+NUMBER = r"0|[1-9][0-9]{0,3}0"
+FLOW = re.compile(rf"^:MEASure:FLOW:DATA:(?P<main>{NUMBER}):(?P<aux>{NUMBER})$")
+# The sensors reach 10 L/min; nothing that flows reads twice that.
+MOST_ML_MIN = 20000
 # How long and how often it is asked who it is while it starts.
 RETRY_S = 3.0
 RETRY_EVERY_S = 0.1
@@ -73,10 +77,17 @@ class FlowMeter(TextDevice):
         with self._lock:
             before_ns = time.time_ns()
             began_s = time.monotonic()
-            found = FLOW.match(self.transport.query(ASK_FLOW)) or FLOW.match(self.transport.query(ASK_FLOW))
+            found = flows_of(self.transport.query(ASK_FLOW)) or flows_of(self.transport.query(ASK_FLOW))
             middle_us = (before_ns + time.time_ns()) // 2000
-        values: dict[str, float | None] = {
-            "flow_main_ml_min": float(found["main"]) if found else None,
-            "flow_aux_ml_min": float(found["aux"]) if found else None,
-        }
+        main, aux = found or (None, None)
+        values = {"flow_main_ml_min": main, "flow_aux_ml_min": aux}
         return Measured(None, None, None, began_s, middle_us, values)
+
+
+def flows_of(answer: str) -> tuple[float, float] | None:
+    """Cut both flows out of an answer; None for any other line."""
+    found = FLOW.match(answer)
+    if found is None:
+        return None
+    main, aux = float(found["main"]), float(found["aux"])
+    return (main, aux) if max(main, aux) <= MOST_ML_MIN else None

@@ -39,6 +39,34 @@ def test_an_answer_to_something_else_is_asked_for_once_more(meter: FlowMeter, li
         assert meter.read().extended == {"flow_main_ml_min": None, "flow_aux_ml_min": None}
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        "425:0",
+        "4250",
+        "4250:",
+        ":0",
+        "0250:0",
+        "42500:0",
+        "4250:-10",
+        "4250.0:0",
+        "nan:0",
+        "4250:0:0",
+        "4250:0;4250:0",
+    ],
+)
+def test_a_garbled_flow_is_never_a_value(meter: FlowMeter, link: Dialogue, numbers: str) -> None:
+    garbled = f":MEASure:FLOW:DATA:{numbers}"
+    with expected(link, (ASK, garbled), (ASK, garbled)):
+        assert meter.read().extended == {"flow_main_ml_min": None, "flow_aux_ml_min": None}
+
+
+@pytest.mark.parametrize("hz", [0, 1, 24, 100, 235, 300])
+def test_every_count_is_a_value(meter: FlowMeter, link: Dialogue, hz: int) -> None:
+    with expected(link, (ASK, f":MEASure:FLOW:DATA:{hz * 1000 // 235 * 10}:0")):
+        assert meter.read().extended["flow_main_ml_min"] == hz * 1000 // 235 * 10
+
+
 def test_its_identity_is_asked_again_while_it_starts(link: Dialogue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cycler_unit.drivers.flow.RETRY_EVERY_S", 0.0)
     meter = FlowMeter({}, transport=link)
