@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
+import os
 import shlex
 import signal
 import tempfile
@@ -110,6 +112,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]
                 hooks={
                     "before_spawn": (self._before_spawn, True),
                     "after_spawn": (self._after_spawn, True),
+                    "before_reap": (self._before_reap, True),
                     "after_reap": (self._after_reap, True),
                 },
             )
@@ -135,6 +138,22 @@ class Supervisor(Arbiter):  # type: ignore[misc]
         if watcher.name in self._spawned:
             say("up", f"{watcher.name} was started again (pid {pid})")
         self._spawned.add(watcher.name)
+        return True
+
+    def _before_reap(self, watcher: Watcher, process_pid: int, **_more: Any) -> bool:
+        """Take the last output of a process that ended, and listen to it no more.
+
+        circus closes its pipes now but forgets them only at their end, which does not come while a child
+        of it holds the other side. The next process may get the same file numbers, and circus would lose it.
+        """
+        process = watcher.processes[process_pid]
+        redirector = watcher.stream_redirector
+        for name, pipe in redirector.get_process_pipes(process):
+            os.set_blocking(pipe.fileno(), False)
+            with contextlib.suppress(BlockingIOError):
+                while data := os.read(pipe.fileno(), redirector.buffer):
+                    redirector.redirect[name]({"data": data})
+        redirector.remove_redirections(process)
         return True
 
     def _after_reap(self, watcher: Watcher, exit_code: int, **_more: Any) -> bool:
