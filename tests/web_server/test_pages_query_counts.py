@@ -9,7 +9,7 @@ from web_server.cells import services as cells
 
 # Session, person, the three of the line on top, and what the page itself asks.
 LIMITS = {
-    "/": 24,
+    "/": 25,
     "/experiments/": 12,
     "/batteries/": 8,
     "/profiles/": 9,

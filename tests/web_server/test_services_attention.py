@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -142,6 +143,94 @@ def test_a_battery_loaded_anew_has_not_finished(small_lab: SimpleNamespace) -> N
     assert _kinds() == []
 
 
+def test_what_is_finished_is_found_however_many_tests_came_before(small_lab: SimpleNamespace) -> None:
+    for n in range(3):
+        run = factories.make_experiment(small_lab.battery, small_lab.profile, small_lab.station, name=f"R{n}")
+        services.set_status(run, "starting")
+        if n < 2:
+            services.set_status(run, "running")
+        services.set_status(run, "error" if n == 2 else "finished", {"code": "x", "text": "x"})
+    assert _one("finished").text == "R2 ended with an error; B1 is still in S1."
+
+
+def test_a_cancelled_test_leaves_nothing_to_take_out(small_lab: SimpleNamespace) -> None:
+    run = factories.make_experiment(small_lab.battery, small_lab.profile, small_lab.station)
+    services.cancel(small_lab.operator, run)
+    assert _kinds() == []
+
+
+def test_a_waiting_step_waits_since_it_began(small_lab: SimpleNamespace) -> None:
+    run = _running(small_lab, waiting_for="fill the tank")
+    began = timezone.now() - timedelta(hours=3)
+    services.add_event(run, "step", "step 2 began", at=began, step=2)
+    Experiment.objects.filter(pk=run.pk).update(percent=40.0, updated_at=timezone.now())
+    assert _one("waiting").since == began
+
+
+def test_a_latched_station_whose_alarm_is_still_to_come_is_said(small_lab: SimpleNamespace) -> None:
+    latched = {"state": "tripped", "state_detail": "voltage above 4.2 V", "latched_alarm": uuid4()}
+    Station.objects.filter(pk=small_lab.station.pk).update(**latched)
+    assert _one("tripped").text == "S1 is tripped: voltage above 4.2 V"
+    _alarm(small_lab.station)
+    assert _one("tripped").text == "S1: voltage above its limit"
+
+
+@pytest.mark.parametrize("severity", ["trip", "unsafe"])
+def test_an_unsafe_station_is_so_since_its_alarm(small_lab: SimpleNamespace, severity: str) -> None:
+    raised = timezone.now() - timedelta(minutes=20)
+    _alarm(small_lab.station, severity=severity, raised_at=raised)
+    Station.objects.filter(pk=small_lab.station.pk).update(state="unsafe")
+    assert _one("unsafe").since == raised
+
+
+# --- to be loaded -------------------------------------------------------------------------------------
+
+
+def _wants(lab: SimpleNamespace, battery: Battery, station: Station | None, **body: Any) -> Experiment:
+    where: dict[str, Any] = {"station": station} if station else {"station_query": {}}
+    return services.file(None, name="E9", battery=battery, profile=lab.profile, **where, **body)
+
+
+def test_a_battery_in_another_station_is_to_be_moved(small_lab: SimpleNamespace) -> None:
+    _wants(small_lab, small_lab.battery, factories.make_station(small_lab.unit, "S2"))
+    need = _one("load")
+    assert (need.text, need.way) == ("E9 starts when B1 is in S2; it is still in S1.", "move")
+
+
+def test_a_battery_that_is_busy_elsewhere_is_not_to_be_moved_yet(small_lab: SimpleNamespace) -> None:
+    _wants(small_lab, small_lab.battery, factories.make_station(small_lab.unit, "S2"))
+    factories.make_experiment(small_lab.battery, small_lab.profile, small_lab.station)
+    assert _kinds() == []
+
+
+def test_a_station_that_holds_something_idle_is_to_be_emptied(small_lab: SimpleNamespace) -> None:
+    _wants(small_lab, factories.make_battery("B2"), small_lab.station)
+    need = _one("load")
+    assert (need.text, need.way) == ("E9 starts when B2 is in S1, which holds B1.", "swap")
+    services.set_status(_running(small_lab), "finished")
+    assert _kinds() == ["finished"]
+
+
+def test_a_station_that_is_busy_is_not_to_be_emptied(small_lab: SimpleNamespace) -> None:
+    _wants(small_lab, factories.make_battery("B2"), small_lab.station)
+    _running(small_lab)
+    assert _kinds() == []
+
+
+def test_a_test_that_takes_any_station_wants_its_battery_in_one(small_lab: SimpleNamespace) -> None:
+    _wants(small_lab, factories.make_battery("B2"), None)
+    need = _one("load")
+    assert (need.text, need.way) == ("E9 starts when B2 is in a station that fits.", "scan")
+
+
+def test_ten_tests_of_one_battery_want_it_loaded_once(small_lab: SimpleNamespace) -> None:
+    battery, station = factories.make_battery("B2"), factories.make_station(small_lab.unit, "S2")
+    first, *_ = [_wants(small_lab, battery, station) for _ in range(3)]
+    assert _one("load").item == first
+    urgent = _wants(small_lab, battery, station, priority=5)
+    assert _one("load").item == urgent
+
+
 def test_a_battery_in_quarantine_waits_for_an_inspection(small_lab: SimpleNamespace) -> None:
     quarantine.put(small_lab.battery, "voltage above its limit.")
     assert "until somebody has looked at it: voltage above its limit." in _one("inspect").text
@@ -177,26 +266,32 @@ def test_many_of_a_kind_are_counted(small_lab: SimpleNamespace) -> None:
     assert (len(shown), more) == (20, 5)
 
 
-def test_the_questions_do_not_grow_with_the_lab(
+def test_the_questions_do_not_grow_to_forty_stations(
     small_lab: SimpleNamespace, django_assert_num_queries: Any
 ) -> None:
-    _running(small_lab)
-    _alarm(small_lab.station)
-    with django_assert_num_queries(12):
-        attention.needs()
-    for n in range(6):
+    def grow(n: int) -> None:
         lab = SimpleNamespace(
             battery=factories.make_battery(f"M{n}"),
             station=factories.make_station(small_lab.unit, f"M{n}"),
             profile=small_lab.profile,
         )
         cells.load(small_lab.operator, lab.battery, lab.station)
-        run = _running(lab)
-        _alarm(lab.station, experiment=run)
+        run = _running(lab, waiting_for="fill the tank" if n % 3 else "")
+        if n % 4 == 0:
+            _alarm(lab.station, experiment=run)
         if n % 2:
             services.set_status(run, "finished")
-    with django_assert_num_queries(12):
+        _wants(small_lab, factories.make_battery(f"W{n}"), None)
+
+    grow(0)
+    grow(1)
+    with django_assert_num_queries(14):
         attention.needs()
+    for n in range(2, 40):
+        grow(n)
+    with django_assert_num_queries(14):
+        found = attention.needs()
+    assert {need.kind for need in found} == {"tripped", "waiting", "finished", "load"}
 
 
 @pytest.mark.parametrize("kind", attention.ORDER)

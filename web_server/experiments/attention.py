@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from web_server.cells.models import Battery
@@ -38,6 +38,12 @@ LEVELS = {
     **dict.fromkeys(("unsafe", "tripped", "unheard"), "error"),
     **dict.fromkeys(("held", "waiting", "inspect", "warning", "overdue", "stale"), "warning"),
 }
+# How a test ended that leaves its battery behind.
+_ENDED = {
+    Status.FINISHED: "is finished",
+    Status.STOPPED: "was stopped",
+    Status.ERROR: "ended with an error",
+}
 # More of one kind are counted, not listed.
 SHOWN = 20
 # A test is overdue when it is later than it first expected by this much, or this part of its length.
@@ -55,6 +61,8 @@ class Need:
     item: Any
     since: datetime | None = None
     detail: str = ""
+    # Which of its buttons fits, where a kind has more than one.
+    way: str = ""
 
     @property
     def level(self) -> str:
@@ -63,14 +71,17 @@ class Need:
 
 
 def needs() -> list[Need]:
-    """Return what needs a person, ranked; twelve queries at most, whatever the size of the lab."""
+    """Return what needs a person, ranked; fourteen queries at most, whatever the size of the lab."""
     now = timezone.now()
     unsafe = list(_unsafe())
     alarms = list(_alarms({need.item.pk for need in unsafe}))
+    latched = list(_latched({need.item.station_id for need in alarms}))
     held = {need.item.experiment_id for need in alarms if need.kind == "held"}
-    silent = _nobody_told([*unsafe, *alarms])
-    found: list[Need] = [*unsafe, *alarms, *silent, *_unheard(), *_running(now, held), *_quarantined()]
-    found += [*_offline(), *_finished(), *_to_load(), *_pending()]
+    silent = _nobody_told([*unsafe, *alarms, *latched])
+    found: list[Need] = [*unsafe, *alarms, *latched, *silent, *_unheard(), *_running(now, held)]
+    finished = list(_finished())
+    to_load = _to_load({need.item.pk for need in finished})
+    found += [*_quarantined(), *_offline(), *finished, *to_load, *_pending()]
     return sorted(found, key=lambda need: (ORDER.index(need.kind), need.since or now))
 
 
@@ -87,8 +98,9 @@ def listed(found: list[Need]) -> tuple[list[Need], int]:
 
 def _unsafe() -> Iterable[Need]:
     """Stations that are not confirmed off, since the alarm that says so."""
-    raised = Alarm.objects.filter(state=Alarm.State.RAISED, severity=Alarm.Severity.UNSAFE)
-    since = {alarm.station_id: alarm.raised_at for alarm in raised.order_by("-id")[:200]}
+    raised = Alarm.objects.filter(state=Alarm.State.RAISED, station__state=Station.State.UNSAFE)
+    worst_last = sorted(raised, key=lambda alarm: (alarm.severity == Alarm.Severity.UNSAFE, -alarm.pk))
+    since = {alarm.station_id: alarm.raised_at for alarm in worst_last}
     for row in Station.objects.filter(retired_at=None, state=Station.State.UNSAFE).order_by("name"):
         why = row.state_detail or "its output was not confirmed off"
         yield Need("unsafe", f"{row.name} may still be on: {why}", row, since.get(row.pk, row.updated_at))
@@ -113,6 +125,15 @@ def _alarms(unsafe_stations: set[int]) -> Iterable[Need]:
         yield Need(kind, f"{where}{row.text}", row, row.raised_at)
 
 
+def _latched(with_alarm: set[int | None]) -> Iterable[Need]:
+    """Stations that the unit holds latched though no alarm of theirs stands here (it is still to come)."""
+    rows = Station.objects.filter(retired_at=None, latched_alarm__isnull=False)
+    for row in rows.exclude(state=Station.State.UNSAFE).order_by("name"):
+        if row.pk not in with_alarm:
+            why = row.state_detail or "its unit has not said why yet"
+            yield Need("tripped", f"{row.name} is tripped: {why}", row, row.reading_at)
+
+
 def _nobody_told(found: list[Need]) -> Iterable[Need]:
     """What tripped while there is no address that would hear of it."""
     grave = [need for need in found if need.kind in ("unsafe", "tripped")]
@@ -130,7 +151,10 @@ def _unheard() -> Iterable[Need]:
 
 def _running(now: datetime, held: set[int | None]) -> Iterable[Need]:
     """Tests that are paused, wait for somebody, are late, or are not heard of."""
+    steps = Event.objects.filter(experiment=OuterRef("pk"), kind=Event.Kind.STEP).order_by("-id")
     rows = Experiment.objects.filter(status__in=ACTIVE).select_related("active_station__unit", "battery")
+    # A step waits from its beginning on; `updated_at` moves with every heartbeat.
+    rows = rows.annotate(step_since=Subquery(steps.values("at")[:1]))
     last = Event.objects.filter(kind=Event.Kind.STATUS, experiment__status=Status.PAUSED)
     paused = {event.experiment_id: event for event in last.order_by("id")}
     for row in rows.order_by("id"):
@@ -141,7 +165,8 @@ def _running(now: datetime, held: set[int | None]) -> Iterable[Need]:
             why = event.text if event else f"{row.name} is paused"
             yield Need("held", why, row, event.at if event else row.updated_at)
         elif row.waiting_for:
-            yield Need("waiting", f"{row.name} waits for {row.waiting_for}", row, row.updated_at)
+            since = row.step_since or row.started_at or row.updated_at
+            yield Need("waiting", f"{row.name} waits for {row.waiting_for}", row, since)
         else:
             yield from _slow(row, now)
 
@@ -190,31 +215,64 @@ def _offline() -> Iterable[Need]:
 
 def _finished() -> Iterable[Need]:
     """Batteries still in their station though their last test is over and none is to come."""
-    open_tests = Experiment.objects.filter(battery=OuterRef("pk")).exclude(status__in=FINAL)
-    rows = Battery.objects.filter(~Exists(open_tests), station__isnull=False, quarantined=False)
-    last = Experiment.objects.filter(
-        battery__in=rows, finished_at__isnull=False, active_station=None, station__battery__isnull=False
+    tests = Experiment.objects.filter(battery=OuterRef("pk"))
+    ended = tests.filter(status__in=_ENDED, finished_at__gte=OuterRef("loaded_at"))
+    rows = Battery.objects.filter(
+        ~Exists(tests.exclude(status__in=FINAL)), station__isnull=False, quarantined=False
     )
-    newest: dict[int, Experiment] = {}
-    for run in last.select_related("battery__station").order_by("battery_id", "-finished_at", "-id")[:2000]:
-        newest.setdefault(run.battery_id, run)
-    for run in newest.values():
-        battery = run.battery
-        if battery.loaded_at is None or run.finished_at is None or run.finished_at < battery.loaded_at:
-            continue
-        text = f"{run.name} is {run.status}; {battery.name} is still in {battery.station.name}."
+    rows = rows.annotate(last_run=Subquery(ended.order_by("-finished_at", "-id").values("pk")[:1]))
+    rows = rows.filter(last_run__isnull=False).select_related("station")
+    last = {row: row.last_run for row in rows}
+    runs = Experiment.objects.in_bulk(list(last.values()))
+    for battery, key in last.items():
+        run = runs[key]
+        text = f"{run.name} {_ENDED[run.status]}; {battery.name} is still in {battery.station.name}."
         yield Need("finished", text, battery, run.finished_at)
 
 
-def _to_load() -> Iterable[Need]:
-    """Queued tests whose battery is nowhere, though their station is free and empty."""
+def _to_load(finished: set[int]) -> Iterable[Need]:
+    """Queued tests for which nothing stands in the way but a hand: one line per battery.
+
+    ``finished`` are batteries that are to be taken out: they say so themselves.
+    """
+    unfinished = Experiment.objects.exclude(status__in=FINAL)
+    elsewhere = Q(station__isnull=False) & ~Q(battery__station=F("station"))
     rows = Experiment.objects.filter(
-        status=Status.QUEUED, battery__station=None, station__battery=None, station__isnull=False
-    ).select_related("battery", "station")
-    for row in rows.order_by("-priority", "id")[:200]:
-        if row.station is not None and not row.battery.quarantined:
-            text = f"{row.name} starts when {row.battery.name} is in {row.station.name}."
-            yield Need("load", text, row, row.created_at)
+        Q(battery__station=None) | elsewhere, status=Status.QUEUED, battery__quarantined=False
+    )
+    rows = rows.annotate(
+        # What runs or waits there first ends by itself; then it is this one's turn.
+        cell_busy=Exists(
+            unfinished.filter(battery=OuterRef("battery"), station=OuterRef("battery__station"))
+        ),
+        place_busy=Exists(unfinished.filter(battery__station=OuterRef("station"))),
+    ).select_related("battery__station", "station__battery")
+    seen: set[int] = set()
+    for row in rows.order_by("-priority", "id")[:1000]:
+        need = None if row.battery_id in seen or row.cell_busy or row.place_busy else _load(row, finished)
+        if need is not None:
+            seen.add(row.battery_id)
+            yield need
+
+
+def _load(row: Experiment, finished: set[int]) -> Need | None:
+    """Return what is to be carried where, and the button that fits: put in, scan, or look."""
+    battery, station = row.battery, row.station
+    wanted = f"{row.name} starts when {battery.name} is in "
+    if station is None or row.station_query is not None:
+        # Some station: the one that holds it decides.
+        return Need("load", f"{wanted}a station that fits.", row, row.created_at, way="scan")
+    inside = station.loaded_battery
+    if inside is not None:
+        if inside.pk in finished:
+            return None
+        return Need(
+            "load", f"{wanted}{station.name}, which holds {inside.name}.", row, row.created_at, way="swap"
+        )
+    if battery.station is not None:
+        text = f"{wanted}{station.name}; it is still in {battery.station.name}."
+        return Need("load", text, row, row.created_at, way="move")
+    return Need("load", f"{wanted}{station.name}.", row, row.created_at, way="put in")
 
 
 def _pending() -> Iterable[Need]:
