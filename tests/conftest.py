@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from tests.stack import backend
 from tests.stack.brokers import Broker, EmbeddedBroker, Mosquitto
+
+# A line for every question of a test that waits hides what it was waiting for.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")
