@@ -49,8 +49,9 @@ bench: $(VENV)/.installed-dev ## measure command, live delay, start, memory and 
 	@$(BIN)/python -m tests.bench
 
 faults: $(VENV)/.installed-dev ## kill, cut and break parts of a running stack
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/faults/safety tests/faults
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults/safety
+	@failed=0; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/faults/safety tests/faults || failed=1; \
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults/safety || failed=1; exit $$failed
 
 docs: $(VENV)/.installed-dev ## write the generated files again: AsyncAPI, OpenAPI, SQL schema
 	@bash .ci/docs
