@@ -46,15 +46,17 @@ class Held:
         self._next_try_s = 0.0
         self._left_s: float | None = None
         self._taken_over = False
+        self._call = ""
 
     @property
     def is_power(self) -> bool:
         """Say whether it can move current."""
         return isinstance(self.device, PowerDevice)
 
-    def permit(self, seconds: float) -> None:
-        """Renew the permit: the loop lives."""
+    def permit(self, seconds: float, call: str = "") -> None:
+        """Renew the permit: the loop lives; ``call`` is what it waits for now."""
         self.permit_until_s = time.monotonic() + seconds
+        self._call = call
 
     def why_off(self, now_s: float) -> str | None:
         """Return why it must be off now, None when it may stay as it is."""
@@ -63,6 +65,8 @@ class Held:
             waits = not self.is_power and now_s - self._left_s < CURRENT_FIRST_S
             return None if waits else "its control loop is gone"
         if self.may_be_on and now_s > self.permit_until_s:
+            if self._call:
+                return f"it did not answer {self._call!r} in time"
             return "the control loop did not renew its permit in time"
         return self.cut if self.off_since_s is not None else None
 

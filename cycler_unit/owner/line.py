@@ -1,4 +1,4 @@
-"""The line between the agent and the parent: where the owner of each bus is, and when to stop."""
+"""The lines of the parent: to the agent, where the owner of each bus is and when to stop; to an owner, its life."""
 
 from __future__ import annotations
 
@@ -39,6 +39,17 @@ class ToAgent(msgspec.Struct, array_like=True):
     what: Literal["at", "tick", "stop"]
     bus: str = ""
     address: str = ""
+
+
+class Life(msgspec.Struct, array_like=True):
+    """What an owner tells the parent.
+
+    ``places``: the devices that a new owner must switch off first; the parent hands them on undecoded.
+    """
+
+    address: str
+    off_pending_s: float = 0.0
+    places: list[msgspec.Raw] = []
 
 
 class ParentLine(threading.Thread):

@@ -23,7 +23,7 @@ import msgspec
 from cycler_unit.config import Config
 from cycler_unit.lock import Lock
 from cycler_unit.owner import leftovers
-from cycler_unit.owner.line import ToAgent, ToParent
+from cycler_unit.owner.line import Life, ToAgent, ToParent
 
 logger = logging.getLogger("cycler_unit.parent")
 
@@ -44,14 +44,6 @@ STOP_S = 20.0
 # An agent that ends with these asked to be started again, or has said why it cannot start.
 RESTART, CANNOT_START = 75, 71
 AGAIN_S = 1.0
-
-
-class Life(msgspec.Struct, array_like=True):
-    """An owner's sign of life, as ``server.Life``; the places stay undecoded here."""
-
-    address: str
-    off_pending_s: float = 0.0
-    places: list[msgspec.Raw] = []
 
 
 class Child:
@@ -115,7 +107,9 @@ class Parent:
             signal.signal(name, lambda _number, _frame: self.ask_to_stop())
         leftovers.end(self.settings.folder)
         if self._context.get_start_method() == "fork":
-            import cycler_unit.owner.preload  # noqa: F401 - loaded once, shared by all forks
+            from cycler_unit.owner import preload
+
+            preload.load(self.settings)
         try:
             while self._look():
                 pass

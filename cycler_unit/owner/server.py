@@ -19,14 +19,13 @@ from cycler_unit.buses.local import LocalBuses
 from cycler_unit.buses.protocol import device_key
 from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DriverError
 from cycler_unit.lock import Lock
-from cycler_unit.owner import turns
+from cycler_unit.owner import times, turns
 from cycler_unit.owner.calls import BUS, DEVICE, Answer, Call, Place, kind_of_error, pack, ready
 from cycler_unit.owner.guard import CURRENT_FIRST_S, Held
+from cycler_unit.owner.line import Life
 
 logger = logging.getLogger("cycler_unit.owner")
 
-# The longest that one call on a slow line may take before the guard stops believing in it.
-CALL_S = 3.0
 # Between two looks of the guard: a tenth of the shortest permit.
 LOOK_S = 0.05
 # How often the owner tells the parent that it lives.
@@ -35,14 +34,6 @@ LIFE_S = 0.2
 PARENT_S = 5.0
 # The last look: devices get so long to be switched off before the process ends.
 LEAVE_S = 3.0
-
-
-class Life(msgspec.Struct, array_like=True):
-    """What an owner tells its parent. ``places``: the devices that a new owner must switch off first."""
-
-    address: str
-    off_pending_s: float = 0.0
-    places: list[Place] = []
 
 
 class Owner:
@@ -128,6 +119,12 @@ class Owner:
                 if each in self._held:
                     self._held.remove(each)
 
+    def call_s(self, do: str, held: Held) -> float:
+        """Return how long a call on a device may take beside the others of this bus, in s."""
+        with self._lock:
+            devices = len({device_key(each.place.link) for each in self._held})
+        return times.call_s(do, {**held.place.kind.link_settings, **held.place.link}, devices)
+
     # --- the guard ------------------------------------------------------------------------------
 
     def watch(self, line: connection.Connection) -> None:
@@ -173,7 +170,7 @@ class Owner:
     def _life(self, now_s: float) -> Life:
         with self._lock:
             waiting = [now_s - held.off_since_s for held in self._held if held.off_since_s is not None]
-            places = [held.place for held in self._held if held.may_be_on or held.is_open]
+            places = [pack(held.place) for held in self._held if held.may_be_on or held.is_open]
         return Life(self.address, max(waiting, default=0.0), places)
 
     def leave(self) -> None:
@@ -268,11 +265,12 @@ class Served:
             return None
         with held.lock:
             if do == "open" and held.may_be_on:
-                held.permit(CALL_S)  # if this fails the guard goes on with switching off
-            if call.permit_s is not None:
-                held.permit(max(call.permit_s, CALL_S))  # while it is served the loop is there and waits
+                held.permit(times.OPEN_S)  # if this fails the guard goes on with switching off
             if do in ("read", "apply", "set", "fault", "unasked") and held.cut is not None:
                 return self._tell_cut(held)
+            if call.permit_s is not None:
+                # While it is served the loop is there and waits.
+                held.permit(max(call.permit_s, self._owner.call_s(do, held)), do)
             if do == "open":
                 held.cut = None
             moves = do == "set" or (do == "apply" and args[0].mode != "off")

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import threading
 import time
+from collections.abc import Sequence
 from multiprocessing import connection
 from typing import Any
 
@@ -15,7 +16,7 @@ from cycler_unit.drivers.base import Target
 from cycler_unit.owner import server
 from cycler_unit.owner.calls import Place
 from cycler_unit.owner.client import OwnedDevice
-from cycler_unit.owner.server import Life
+from cycler_unit.owner.line import Life
 from tests.stack.simulated import MODEL
 from tests.stack.waiting import until
 from wire import kinds
@@ -33,11 +34,11 @@ CHARGE = Target(
 class OwnerProcess:
     """An owner with a parent that ticks until told not to."""
 
-    def __init__(self, rescue: list[Place] | None = None) -> None:
+    def __init__(self, rescue: Sequence[Place | msgspec.Raw] = ()) -> None:
         # Not forked as by the parent: this process has threads.
         made: Any = multiprocessing.get_context("forkserver")
         self.line, theirs = made.Pipe()
-        packed = [msgspec.msgpack.encode(each) for each in rescue or []]
+        packed = [msgspec.msgpack.encode(each) for each in rescue]
         self.process = made.Process(target=server.main, args=(theirs, [], SECRET, packed))
         self.process.start()
         theirs.close()
