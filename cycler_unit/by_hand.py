@@ -12,11 +12,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cycler_unit import contract, hand_controls, hand_limits, left_alone
+from cycler_unit import contract, hand_charge, hand_controls, hand_limits, left_alone
 from cycler_unit.contract import Refusal
 from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceLost, DriverError
-from cycler_unit.hand_charge import HandCharge
 from cycler_unit.mail import Reply
 from cycler_unit.readings import Taken
 from cycling import envelope, judge, reasons
@@ -57,7 +56,7 @@ class ByHand:
     def __init__(self, station: Station) -> None:
         self._station = station
         self.lease: Lease | None = None
-        self._charge = HandCharge()
+        self._charge = hand_charge.HandCharge(station.hub.spool)
 
     @property
     def on(self) -> bool:
@@ -265,12 +264,14 @@ class ByHand:
 
     def take(self, taken: Taken) -> None:
         """Judge a reading and the lease's time; off first, then everything else."""
-        lease = self.lease
+        lease, battery, output_on = self.lease, self._station.watch.id, self._station.power.output_on
         if lease is None:
+            self._charge.take(battery, taken, on=output_on)
             return
-        reading = taken.reading(taken.taken_s - lease.began_s, self._station.power.output_on)
+        reading = taken.reading(taken.taken_s - lease.began_s, output_on)
         on = lease.target is not None
-        spent = self._charge.judge(self._station.watch.id, taken, lease.limits, on=on)
+        most_a = hand_charge.asked_a(lease.target)
+        spent = self._charge.take(battery, taken, on=on, limits=lease.limits, asked_a=most_a)
         if on:
             reason = lease.judge.judge(reading) or spent
             if reason is not None:

@@ -16,12 +16,10 @@ from cycler_unit.agent import Agent
 from cycler_unit.buses.local import LocalBuses
 from cycler_unit.dispatch import Dispatcher
 from cycler_unit.drivers.errors import DeviceLost
-from cycler_unit.hand_charge import HandCharge
 from cycler_unit.isolator import Isolator
 from cycler_unit.mail import Ask
 from cycler_unit.outputs import Outputs
 from cycler_unit.reach import Reach
-from cycler_unit.readings import Taken
 from cycler_unit.stations import Kept
 from cycler_unit.watch import Found
 from cycling.reading import EndReason
@@ -39,7 +37,6 @@ from tests.cycler_unit.bench import (
 )
 from tests.cycler_unit.lab import loaded as loaded_battery
 from tests.cycler_unit.test_by_hand import held, lease, set_
-from tests.cycler_unit.test_loaded_battery import taken as taken_
 from tests.cycler_unit.test_this_computer import OneStation, configured
 from tests.stack.waiting import until
 from wire import kinds
@@ -318,11 +315,6 @@ def test_the_same_battery_again_does_not_touch_the_disk(
 # --- what a person or a pulse does to a battery (rules 7, 15) --------------------------------------
 
 
-def taken_at(at_s: float, current_a: float) -> Taken:
-    """Return a reading."""
-    return taken_(3.7, at_s, current_a)
-
-
 def by_hand(bench: Bench, capacity_ah: float) -> Any:
     """Load a battery and take the station by hand under its own envelope."""
     limits = limits_of(profile(CHARGE), msgspec.structs.replace(BATTERY, capacity_ah=capacity_ah))
@@ -370,20 +362,3 @@ def test_a_limit_that_is_left_in_a_pulse_quarantines_the_battery(
     alarm = bench.events("alarm")[-1]["detail"]
     assert (alarm["quantity"], alarm["quarantine"]) == ("voltage_v", True)
     assert alarm["battery"] == message.battery.battery
-
-
-def test_a_charge_by_hand_is_counted_over_leases_and_begins_anew_with_another_battery() -> None:
-    limits = limits_of(profile(CHARGE), msgspec.structs.replace(BATTERY, capacity_ah=1.0))
-    hand = HandCharge()
-
-    def an_hour(battery: str, from_s: float) -> EndReason | None:
-        hand.judge(battery, taken_at(from_s, 1.0), limits, on=True)
-        found = hand.judge(battery, taken_at(from_s + 3600.0, 1.0), limits, on=True)
-        hand.judge(battery, taken_at(from_s + 3601.0, 0.0), limits, on=False)
-        return found
-
-    assert an_hour("one", 0.0) is None
-    assert an_hour("other", 9000.0) is None
-    spent = an_hour("other", 18000.0)
-    assert spent is not None
-    assert spent.quantity == "charge_one_way_ah"
