@@ -97,13 +97,15 @@ class RelayBoard(Esp32Board):
         page = self.info()
         self._notice_reboot(page)
         found = {own: _sensor(page.get(theirs)) for own, theirs in self.sensors.items()}
-        found |= {f"relay_{n}": number(page.get(f"ch{n}")) for n in CHANNELS}
+        found |= {f"relay_{n}": _state(page.get(f"ch{n}")) for n in CHANNELS}
         return found | {"uptime_s": number(page.get("uptime"))}
 
     def _notice_reboot(self, page: dict[str, Any]) -> None:
-        uptime_s = number(page.get("uptime"))
-        before_s, self._uptime_s = self._uptime_s, uptime_s
-        if before_s is None or uptime_s is None or uptime_s >= before_s:
+        uptime_s, before_s = number(page.get("uptime")), self._uptime_s
+        if uptime_s is None:
+            return
+        self._uptime_s = uptime_s
+        if before_s is None or uptime_s >= before_s:
             return
         dropped, self._on = sorted(self._on), set()
         if dropped:
@@ -115,7 +117,7 @@ class RelayBoard(Esp32Board):
         (self._on.add if value else self._on.discard)(channel)
 
     def _is_on(self, channel: int) -> float | None:
-        return number(self.info().get(f"ch{channel}"))
+        return _state(self.info().get(f"ch{channel}"))
 
 
 class PwmLamp(Esp32Board):
@@ -136,19 +138,30 @@ class PwmLamp(Esp32Board):
     def values(self) -> dict[str, float | None]:
         """Read everything by one exchange."""
         page = self.info()
-        found = {f"duty_{n}_pct": number(page.get(f"ch{n}_pwm")) for n in CHANNELS}
+        found = {f"duty_{n}_pct": _percent(page.get(f"ch{n}_pwm")) for n in CHANNELS}
         return found | {"pcb_temperature_c": _sensor(page.get("pcb_temp"))}
 
     def _dim(self, channel: int, value: float) -> None:
         self.tell("/pwm", channel, "duty", round(value))
 
     def _duty(self, channel: int) -> float | None:
-        return number(self.info().get(f"ch{channel}_pwm"))
+        return _percent(self.info().get(f"ch{channel}_pwm"))
 
 
 def _sensor(found: object) -> float | None:
     value = number(found)
     return None if value is None or abs(value - ABSENT) < 0.5 else value
+
+
+def _state(found: object) -> float | None:
+    """Return a relay's state, 0 or 1; anything else is none."""
+    value = number(found)
+    return value if value in (0.0, 1.0) else None
+
+
+def _percent(found: object) -> float | None:
+    value = number(found)
+    return value if value is not None and 0.0 <= value <= 100.0 else None
 
 
 def _said(answer: Answer, word: str) -> bool:

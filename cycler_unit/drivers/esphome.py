@@ -8,11 +8,13 @@ sensors: {temperature_c: internal_temperature, humidity_pct: internal_humidity}
 ```
 
 The left side is the name here, the right side the node's. Down switches the relays off in the order
-given: pumps before the valves behind them. A sensor without a value (``null``, ``NaN``) is missing.
+given: pumps before the valves behind them. A sensor without a value (``null``, ``NaN``) is missing, and one in
+another unit than its name here says (°F for ``..._c``) is refused.
 """
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -21,6 +23,11 @@ from cycler_unit.drivers.base import Identity
 from cycler_unit.drivers.errors import DeviceLost, DeviceRefused
 from cycler_unit.drivers.knobs import Knob, number
 from cycler_unit.drivers.web import WebDevice
+
+# The end of a name here -> the unit in which the node must state the value.
+UNITS = {"_c": "°C", "_pct": "%", "_v": "V", "_a": "A", "_w": "W", "_ppm": "ppm"}
+# ``26.3 °C``
+STATE = re.compile(r"^\s*[-+0-9.eE]+\s*(?P<unit>\S+)\s*$")
 
 
 class EsphomeNode(WebDevice):
@@ -54,10 +61,18 @@ class EsphomeNode(WebDevice):
         """Read all sensors and relays; not truncated."""
         found: dict[str, float | None] = {}
         for own, theirs in self.sensors.items():
-            found[own] = number(self.http.get(f"/sensor/{quoted(theirs)}").json().get("value"))
+            found[own] = self._value(own, theirs)
         for own, theirs in self.relays.items():
             found[own] = self._is_on(theirs)
         return found
+
+    def _value(self, own: str, theirs: str) -> float | None:
+        answer = self.http.get(f"/sensor/{quoted(theirs)}").json()
+        wanted = next((unit for end, unit in UNITS.items() if own.endswith(end)), "")
+        stated = STATE.match(str(answer.get("state", "")))
+        if wanted and stated and stated["unit"] != wanted:
+            raise DeviceRefused(f"{self.label} states {theirs} in {stated['unit']}, {own} is in {wanted}")
+        return number(answer.get("value"))
 
     def _switch(self, theirs: str, value: float) -> None:
         self.http.post(f"/switch/{quoted(theirs)}/{'turn_on' if value else 'turn_off'}")

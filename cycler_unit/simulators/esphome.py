@@ -82,7 +82,8 @@ class EsphomeNode(WebBoard):
             name,
             round(self._disturbed.shown(self.sensors[name] + self._random.gauss(0.0, self.spec.noise)), 4),
         )
-        state = f"{value:.1f} {self.spec.units.get(name, '°C')}"
+        usual = "%" if "humidity" in name else "°C"
+        state = f"{value:.1f} {self.spec.units.get(name, usual)}"
         return as_json({"id": f"sensor-{name}", "value": value, "state": state})
 
     def _switch(self, method: str, name: str, order: str) -> Response:

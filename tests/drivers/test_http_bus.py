@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -204,3 +205,33 @@ def test_an_endless_answer_is_cut(server: ScriptedServer) -> None:
     ):
         link.get("/info")
     link.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"v":1}',
+        b'HTTP/1.1 200 OK\r\n\r\n{"v":1',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{"v":1\r\n',
+        b"HTTP/1.1 200 OK\r\nConte",
+        b"",
+    ],
+)
+def test_an_answer_cut_in_the_middle_is_lost(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=_answer_and_hang_up, args=(listening, answer), daemon=True).start()
+        link = HttpLink({"url": f"http://127.0.0.1:{listening.getsockname()[1]}", "timeout_s": 0.5})
+        link.open()
+        with pytest.raises(DeviceLost):
+            link.get("/info").json()
+        link.close()
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def _answer_and_hang_up(listening: socket.socket, answer: bytes) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)

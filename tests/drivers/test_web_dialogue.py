@@ -76,6 +76,47 @@ def test_values_are_not_truncated_and_no_value_is_missing(server: ScriptedServer
     device.close()
 
 
+@pytest.mark.parametrize(("state", "unit"), [("79.3 °F", "°F"), ("299.5 K", "K")])
+def test_a_sensor_in_another_unit_is_refused(server: ScriptedServer, state: str, unit: str) -> None:
+    device = opened(server)
+    answer = json.dumps({"id": "sensor-x", "value": 79.3, "state": state})
+    with (
+        server.expecting([(b"GET /sensor/room%20temp", http_answer(answer))]),
+        pytest.raises(DeviceRefused, match=f"states room temp in {unit}, temperature_c is in °C"),
+    ):
+        device.read()
+    device.close()
+
+
+@pytest.mark.parametrize("text", ["", "26.3", "null", "[26.3]", '{"value":26.', "<html>26.3</html>"])
+def test_an_answer_that_is_no_object_is_lost(server: ScriptedServer, text: str) -> None:
+    device = opened(server)
+    with (
+        server.expecting([(b"GET /sensor/room%20temp", http_answer(text))]),
+        pytest.raises(DeviceLost, match="no JSON object"),
+    ):
+        device.read()
+    device.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"value":"26.3"}',
+        '{"value":NaN}',
+        '{"value":Infinity}',
+        '{"value":1e999}',
+        '{"state":"26.3 °C"}',
+        "{}",
+    ],
+)
+def test_a_value_that_is_no_number_is_missing(server: ScriptedServer, text: str) -> None:
+    device = opened(server)
+    with server.expecting([(b"GET /sensor/room%20temp", http_answer(text)), (b"GET /switch/relay_1", ON)]):
+        assert device.read().extended["temperature_c"] is None
+    device.close()
+
+
 def test_a_name_that_the_node_does_not_have_is_said_when_it_is_opened(server: ScriptedServer) -> None:
     device = node(server, relays={}, sensors={"temperature_c": "gone"})
     with (
@@ -193,6 +234,45 @@ def test_a_reboot_that_dropped_a_relay_is_a_fault_and_said_once(server: Scripted
     device.close()
 
 
+@pytest.mark.parametrize("state", [2, -1, "1", None, True, 0.5])
+def test_a_relay_in_no_state_is_missing_and_confirms_nothing(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, state: Any
+) -> None:
+    monkeypatch.setattr("cycler_unit.drivers.knobs.ECHO_S", 0.0)
+    device = board(server)
+    with server.expecting([info(ch1=state)]):
+        assert device.read().extended["relay_1"] is None
+    with (
+        server.expecting([relay(1, 1), info(ch1=state)] * 2),
+        pytest.raises(DeviceRefused, match="holds relay_1 at nothing readable instead of 1"),
+    ):
+        device.set("relay_1", 1.0)
+    device.close()
+
+
+def test_a_reboot_is_noticed_though_a_page_in_between_had_no_uptime(server: ScriptedServer) -> None:
+    device = board(server)
+    with server.expecting([relay(3, 1), info(ch3=1), info(ch3=1), info(ch3=1, uptime=None), info(uptime=2)]):
+        device.set("relay_3", 1.0)
+        device.read()
+        device.read()
+        with pytest.raises(DeviceFault, match="restarted by itself"):
+            device.read()
+    device.close()
+
+
+@pytest.mark.parametrize("said", ["", "RESULT:", "<html>busy</html>"])
+def test_neither_success_nor_error_is_lost(server: ScriptedServer, said: str) -> None:
+    device = board(server)
+    request, _ = relay(2, 1)
+    with (
+        server.expecting([(request, http_answer(said))]),
+        pytest.raises(DeviceLost, match="neither success nor error"),
+    ):
+        device.set("relay_2", 1.0)
+    device.close()
+
+
 def test_another_web_server_is_no_relay_board(server: ScriptedServer) -> None:
     with server.expecting([(b"GET /info", http_answer('{"ch0":0}'))]):
         assert RelayBoard.probe({"url": f"http://127.0.0.1:{server.port}"}) is None
@@ -224,6 +304,9 @@ def test_a_lamp_is_dark_when_opened_then_dimmed_and_dark_again(server: ScriptedS
         assert lamp.read().extended["duty_2_pct"] == 37.0
     with server.expecting(dark):
         lamp.make_safe()
+    for duty in (101, -1, "0", None):
+        with server.expecting([duties(0, duty, 0, 0)]):  # type: ignore[arg-type]
+            assert lamp.read().extended["duty_1_pct"] is None
     with (
         server.expecting([pwm(0, 5, "ERROR invalid params!")]),
         pytest.raises(DeviceRefused, match="ERROR invalid params"),
