@@ -1,4 +1,19 @@
-"""Which commands of an EPC make up one set point: the table of ``epc.py``, without any I/O."""
+"""Which commands of an EPC make up one set point; without any I/O.
+
+An EPC knows one end for each command and switches itself off when it is there. So a target is a list of
+commands, each bounded in the device:
+
+| target | commands, in order |
+|---|---|
+| CC, charge | CC set point until the ceiling; CV ceiling until 0 A |
+| CC, discharge | CC set point until the floor; CV floor until 0 A |
+| CV, charge | CC compliance until the voltage; CV voltage until 0 A |
+| CV, discharge | CC -compliance until the voltage; CV voltage until 0 A |
+| CV, both | CC towards the voltage; CV voltage for 24 days |
+| CP, charge | CC current bound until the power is there; CP until the ceiling; CV ceiling until 0 A |
+| CP, discharge | CP until the floor, or until it needs the current bound; CC -current bound until the floor; CV floor until 0 A |
+| 0 A, 0 W | CC 0 mA until the ceiling; for a discharge CC 0 mA for 24 days |
+"""
 
 from __future__ import annotations
 

@@ -23,15 +23,23 @@ ECHO_S = 0.5
 # An EPC answers within 10 ms. The device sheet suggests 100 ms and three tries; a computer with more to
 # do than it can is no lost device, so each try is given a little longer.
 ANSWER_S, TRIES = 0.25, 3
+# Below, the ids of cell monitors; above, an INFO frame cannot name the node (device sheet 1.1).
+NODES = range(0x13, 0x40)
 
 
 class EpcPort:
-    """Frames to and from one node. ``heard`` is told every frame of it, on the bus's thread."""
+    """Frames to and from one node. ``heard`` is told every frame of it, on the bus's thread; ``sent`` ours."""
 
-    def __init__(self, link: Mapping[str, Any], node: int, heard: Callable[[int, bytes], None]) -> None:
+    def __init__(
+        self,
+        link: Mapping[str, Any],
+        node: int,
+        heard: Callable[[int, bytes], None],
+        sent: Callable[[int, bytes], None],
+    ) -> None:
         self.node = node
         self.answer_s = float(link.get("timeout_s", ANSWER_S))
-        self._link, self._heard = link, heard
+        self._link, self._heard, self._sent = link, heard, sent
         self._bus: can.CanBus | None = None
         self._end: Callable[[], None] = lambda: None
         self._came = threading.Condition()
@@ -66,6 +74,7 @@ class EpcPort:
         if self._bus is None:
             raise DeviceLost(f"EPC node 0x{self.node:02X} is not open")
         self._ring.sent(f"{self.node << 4 | message:03X} {payload.hex(' ').upper()}")
+        self._sent(message, payload)
         self._bus.send(self.node << 4 | message, payload)
 
     def _take(self, frame_id: int, payload: bytes) -> None:
@@ -160,3 +169,14 @@ class EpcPort:
         echo = self.latest(answer)
         held = echo[1].hex(" ").upper() if echo else "nothing"
         raise DeviceRefused(f"EPC node 0x{self.node:02X} did not take {words}: it holds {held}")
+
+
+def node_of(link: dict[str, Any]) -> int:
+    """Return a link's node; raise ``DeviceRefused`` outside 0x13 to 0x3F."""
+    try:
+        node = int(str(link["node"]), 0)
+    except (KeyError, ValueError) as error:
+        raise DeviceRefused(f"an EPC's link needs a node, 0x13 to 0x3F: {error}") from None
+    if node not in NODES:
+        raise DeviceRefused(f"an EPC's node is 0x13 to 0x3F, not 0x{node:02X}")
+    return node

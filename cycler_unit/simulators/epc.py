@@ -48,6 +48,8 @@ FIFO = 3
 SETTLE_MS = 100.0
 # Sheet 1.3: how often it measures temperatures; voltages and current are measured each round.
 WARMTH_MS = 1000.0
+# As long as the signed field goes.
+FOREVER_MS = 2_147_483_647
 # Sheet 1.8: what the STATUS of a locked device says, by what locked it.
 BAD_FRAME = (INT | COMM, 1)
 
@@ -362,12 +364,19 @@ class EpcMachine:
         """Return when the running mode was applied."""
         return self._applied_ms
 
-    def by_hand(self, **changed: int) -> None:
-        """Let another host change the set point: the driver has to notice."""
-        self.point = self.point._replace(**changed)
-        if not self.point.on:
-            self.point = Point()
-        self.plant.drive(self.point if self.point.on else None)
+    def order_by_hand(self, now_ms: float, **changed: int) -> bytes:
+        """Let another host order a change, as one more command in the mailbox; return its payload.
+
+        Switched on without a mode it asks for a constant current of ``ref``; switched off it sends IDLE.
+        """
+        wanted = self.point._replace(**changed)
+        if wanted.on and wanted.mode not in (CV, CC, CP):
+            wanted = Point(1, CC, TIME, changed.get("ref", 100), FOREVER_MS)
+        payload = (wanted if wanted.on else Point()).encode()
+        if len(self._mailbox) == FIFO:
+            self._mailbox.pop()  # this one is not to be lost
+        self._mailbox.append((now_ms, 0x0, payload))
+        return payload
 
     def _request(self, wanted: int, at_ms: float) -> None:
         if wanted == 5:

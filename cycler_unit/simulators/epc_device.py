@@ -64,6 +64,8 @@ class EpcDevice(CanDevice):
         self.stage.sensors = (bool(spec.sensors[1]), bool(spec.sensors[0]), bool(spec.sensors[2]))
         self._began_s = clock()
         self._dead_until_s: float | None = None
+        self._from_others: list[tuple[int, bytes]] = []
+        """Commands of another host that are not on the bus yet."""
         self.machine = EpcMachine(
             self.stage,
             node=spec.node,
@@ -100,8 +102,9 @@ class EpcDevice(CanDevice):
                 return []
             self._dead_until_s = None
             self.machine.boot(self._now_ms)
-        sent = self.machine.tick(self._now_ms)
-        return [] if self.silent else [(frame_id, payload) for _, frame_id, payload in sent]
+        others, self._from_others = self._from_others, []
+        sent = others + [(frame_id, payload) for _, frame_id, payload in self.machine.tick(self._now_ms)]
+        return [] if self.silent else sent
 
     def live(self) -> None:
         """Live on until now with nobody on the bus; a day of a device that gave up on its host is short."""
@@ -171,11 +174,12 @@ class EpcDevice(CanDevice):
         return True
 
     def _by_hand(self, asked: Asked) -> None:
-        """Let another host on the bus change what it holds: there is no front panel."""
+        """Let another host send a command, which all on the bus hear: there is no front panel."""
         changed = {"on": int(bool(asked["output"]))} if "output" in asked else {}
         if "current_a" in asked:
             changed["ref"] = round(1000.0 * float(asked["current_a"]))
-        self.machine.by_hand(**changed)
+        payload = self.machine.order_by_hand(self._now_ms, **changed)
+        self._from_others.append((self.machine.node << 4, payload))
 
     def _lose_mains(self, asked: Asked) -> None:
         for_s = asked.get("for_s")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from cycler_unit.buses import can
 from cycler_unit.drivers.base import Measured, Protections, Target
 from cycler_unit.drivers.epc import Epc
+from cycler_unit.drivers.epc_frames import CV
 from cycler_unit.drivers.epc_limits import MARK
 from cycler_unit.drivers.epc_readings import FROZEN_READINGS
 from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DeviceRefused
+from cycler_unit.simulators.epc_rules import Point
 from tests.stack.waiting import until
 
 from .can_lab import CELL, INTERFACES, CanLab, lab
@@ -68,6 +73,25 @@ def keep_reading(device: Epc) -> None:
     """Read some times, as a loop does until something is raised."""
     for _ in range(50):
         device.read()
+
+
+def stays_off_with_an_error(bench: CanLab, device: Epc, dut: Any) -> None:
+    """Read on until it is told that somebody else switched off; it must not have been switched on again."""
+    ordered = len(commands(device))
+    with pytest.raises(DeviceFault, match="nobody asked for"):
+        keep_reading(device)
+    assert len(commands(device)) == ordered
+    assert not bench.do(dut.truth)["output"]
+
+
+@contextmanager
+def another_host(bench: CanLab) -> Iterator[can.CanBus]:
+    """Lend a place on the bus beside the driver's."""
+    other = can.CanBus(bench.link)
+    try:
+        yield other
+    finally:
+        other.shut()
 
 
 def carries(amperes: float) -> Callable[[Measured], bool]:
@@ -344,20 +368,19 @@ def test_a_cv_command_that_runs_is_not_begun_anew(bench: CanLab, epc: Epc, dut: 
     rest_v = near_the_end(bench, dut, soc=0.5)
     ceiling_v = round(rest_v + 0.1, 3)
     epc.apply(Target("cc", "charge", current_a=0.4, voltage_max_v=ceiling_v, voltage_min_v=2.8))
-    reads(epc, lambda m: epc._place == 1, "the constant voltage", 60)
+    reads(epc, lambda m: epc.state.wanted.mode == CV, "the constant voltage", 60)
     epc.apply(Target("cv", "charge", voltage_v=ceiling_v, charge_current_max_a=0.4))
-    assert epc._place == 1
+    assert epc.state.wanted.mode == CV
     assert epc.read().current_a != pytest.approx(0.0, abs=0.02)
 
 
 def test_an_end_that_the_device_came_to_though_nothing_ends_it_is_a_fault(
     bench: CanLab, epc: Epc, dut: Any
 ) -> None:
-    epc.apply(Target("cv", "both", voltage_v=3.9, charge_current_max_a=0.5, discharge_current_max_a=0.5))
-    epc._steps = epc._steps[1:]
-    epc._command(epc._steps[0])
-    bench.do(lambda: dut.fault("panel_change", {"output": False}))
-    with pytest.raises(DeviceFault, match=r"ended CV 3900 mV .* by itself"):
+    epc.apply(Target("cc", "discharge", current_a=0.0, voltage_max_v=4.2, voltage_min_v=2.8))
+    # No frame of another host is heard: only what the device became.
+    bench.do(lambda: setattr(dut.machine, "point", Point()))
+    with pytest.raises(DeviceFault, match=r"ended CC 0 mA .* by itself"):
         keep_reading(epc)
 
 
@@ -486,9 +509,74 @@ def test_another_hosts_idle_far_from_the_end_is_no_end_of_ours(bench: CanLab, ep
     epc.apply(CHARGE)
     reads(epc, carries(1.0), "it charges")
     bench.do(lambda: dut.fault("panel_change", {"output": False}))
-    with pytest.raises(DeviceFault, match="nobody asked for"):
+    stays_off_with_an_error(bench, epc, dut)
+
+
+def test_another_hosts_idle_before_the_first_reading_is_no_end_of_ours(
+    bench: CanLab, epc: Epc, dut: Any
+) -> None:
+    epc.apply(CHARGE)
+    bench.do(lambda: dut.fault("panel_change", {"output": False}))
+    stays_off_with_an_error(bench, epc, dut)
+
+
+def test_another_hosts_idle_near_the_end_is_no_end_of_ours(bench: CanLab, epc: Epc, dut: Any) -> None:
+    # A cell with a flat voltage is near its ceiling all the time.
+    rest_v = bench.do(dut.truth)["at_rest_v"]
+    ceiling_v = round(rest_v + 0.07, 3)
+    epc.apply(Target("cc", "charge", current_a=1.0, voltage_max_v=ceiling_v, voltage_min_v=2.8))
+    reads(epc, carries(1.0), "it charges")
+    bench.do(lambda: dut.fault("panel_change", {"output": False}))
+    stays_off_with_an_error(bench, epc, dut)
+
+
+def test_another_hosts_idle_in_the_constant_voltage_is_no_end_of_ours(
+    bench: CanLab, epc: Epc, dut: Any
+) -> None:
+    rest_v = bench.do(dut.truth)["at_rest_v"]
+    epc.apply(Target("cv", "charge", voltage_v=round(rest_v + 0.05, 3), charge_current_max_a=3.0))
+    reads(epc, lambda m: epc.state.wanted.mode == CV and (m.current_a or 0.0) > 0.3, "it holds its voltage")
+    bench.do(lambda: dut.fault("panel_change", {"output": False}))
+    stays_off_with_an_error(bench, epc, dut)
+
+
+def test_an_idle_that_another_host_sent_where_a_wait_of_1_ms_would_do_is_noticed(
+    bench: CanLab, epc: Epc, dut: Any
+) -> None:
+    # How the original stops an EPC (device sheet 1.4).
+    epc.apply(CHARGE)
+    with another_host(bench) as other:
+        other.send(0x130, bytes.fromhex("0000000001000000"))
+        stays_off_with_an_error(bench, epc, dut)
+
+
+def test_an_output_that_another_host_switched_on_is_noticed(bench: CanLab, epc: Epc, dut: Any) -> None:
+    epc.read()
+    bench.do(lambda: dut.fault("panel_change", {"output": True, "current_a": 0.5}))
+    with pytest.raises(DeviceFault, match=r"holds CC 500 mA .*, which nobody asked for"):
         keep_reading(epc)
-    assert not epc.output_is_on()
+    epc.make_safe()
+    assert not bench.do(dut.truth)["output"]
+
+
+def test_another_host_that_only_asks_makes_nobody_suspicious(bench: CanLab, epc: Epc, dut: Any) -> None:
+    rest_v = near_the_end(bench, dut, soc=0.5)
+    asking = threading.Event()
+    with another_host(bench) as other:
+
+        def ask() -> None:
+            while not asking.wait(0.02):
+                other.send(0x131, b"\x01")
+
+        poller = threading.Thread(target=ask)
+        poller.start()
+        try:
+            ceiling_v = round(rest_v + 0.12, 3)
+            epc.apply(Target("cc", "charge", current_a=0.5, voltage_max_v=ceiling_v, voltage_min_v=2.8))
+            reads(epc, lambda m: m.current_a is not None and m.current_a < 0.35, "it holds its voltage", 60)
+        finally:
+            asking.set()
+            poller.join()
 
 
 def test_a_locked_device_is_lost(bench: CanLab, epc: Epc, dut: Any) -> None:
