@@ -67,8 +67,9 @@ class Free:
     def use(self, found: Found, *, wait_s: float = OPEN_WAIT_S) -> Iterator[Lent]:
         """Lend a device, open, to the caller alone.
 
-        Raises ``DeviceLost`` when it cannot be opened, when a station has it, or when a detection goes
-        on for longer than ``wait_s``; any driver error closes it, so that the next use opens it again.
+        Raises ``DeviceLost`` when a station has it, or when a detection goes on for longer than ``wait_s``,
+        and what its driver raises. One that is lost or cannot be opened is closed and reported with the
+        reason; the next use opens it again.
         """
         lent = self._get(found)
         with lent.lock:
@@ -78,10 +79,11 @@ class Free:
                 if not lent.is_open:
                     self._open(lent, wait_s)
                 yield lent
-            except DeviceLost as error:
-                self._close(lent)
-                if not isinstance(error, Busy):
-                    self._devices.missed(lent.link, str(error))
+            except DriverError as error:
+                if isinstance(error, DeviceLost) or not lent.is_open:
+                    self._close(lent)
+                    if not isinstance(error, Busy):
+                        self._devices.missed(lent.link, str(error))
                 raise
 
     def _get(self, found: Found) -> Lent:

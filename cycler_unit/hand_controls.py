@@ -23,11 +23,13 @@ WRITE_S = 10.0
 def put(station: Station, args: DeviceSet, reply: Reply) -> None:
     """Set controls on the station's thread, which never waits; answered when the device holds them.
 
-    Raises :class:`Refusal` outside their ranges.
+    Raises :class:`Refusal` outside the device's ranges, and outside those that the station narrows.
     """
     instrument = station.parts.instruments[args.device]
     controls = {each.name: each for each in instrument.kind.controls}
     wanted = {name: _checked(controls, name, value) for name, value in args.values.items()}
+    if why := station.outputs.outputs.why_not_by_hand(instrument, wanted):
+        raise Refusal(why, 20)
     isolator = station.parts.isolator
     if isolator is not None and isolator.instrument is instrument and isolator.control in wanted:
         try:

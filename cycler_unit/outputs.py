@@ -189,6 +189,14 @@ class Outputs:
                 return why
         return None
 
+    def why_not_by_hand(self, instrument: Instrument, wanted: dict[str, float]) -> str | None:
+        """Return which control of a device cannot be set so because the station narrows its range."""
+        for each in self._by_name.values():
+            value = wanted.get(each.row.control) if each.instrument is instrument else None
+            if value is not None and (why := each.why_not(value)):
+                return why
+        return None
+
     def apply(self, wanted: dict[str, float]) -> None:
         """Set what changed; never waits. Raises ``DeviceRefused`` for a value outside the range."""
         for name, value in wanted.items():

@@ -11,7 +11,8 @@ import pytest
 
 from cycler_unit import manual
 from cycler_unit.contract import Refusal
-from cycler_unit.drivers.base import Measured
+from cycler_unit.drivers.base import Identity, Measured
+from cycler_unit.drivers.errors import DeviceFault
 from tests.cycler_unit.free_bench import RELAY, RELAY_LINK, SUPPLY, FakeStation, FreeBench
 from tests.stack.waiting import until
 from wire.messages import (
@@ -195,6 +196,18 @@ def test_a_device_that_is_lost_when_its_lease_lapses_is_tried_until_it_is_safe(
     until(lambda: bench.relay.values["on"] == 0.0 and not bench.dispatcher.manual.in_hand(), 10)
     told = [e for e in bench.events("device") if "not confirmed safe" in e["text"]]
     assert len(told) == 1, "said once"
+
+
+def test_a_device_that_cannot_be_opened_is_reported_with_the_reason(
+    bench: FreeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def another() -> Identity:
+        raise DeviceFault("the device at this link is a Supply, not a Relay")
+
+    monkeypatch.setattr(bench.relay, "open", another)
+    assert bench.ask("device.read", DeviceRead(device="d", where=RELAY)).outcome == "failed"
+    told = next(each for each in bench.devices.report().devices if each.serial_number == "r1")
+    assert (told.connected, told.detail) == (False, "the device at this link is a Supply, not a Relay")
 
 
 # --- what was typed -------------------------------------------------------------------------------------

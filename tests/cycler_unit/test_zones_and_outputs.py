@@ -418,6 +418,23 @@ def pump_on(lab: Lab) -> DeviceLease:
     return lease
 
 
+def test_a_range_that_the_station_narrows_holds_by_hand_too(made: Any) -> None:
+    narrow = StationOutput(
+        name="oven", device=key_of("chamber"), control="set_point_c", minimum=10.0, maximum=60.0
+    )
+    lab = made({"psb": "power", "chamber": "auxiliary"}, outputs=[narrow])
+    until(lambda: "oven" in lab.live.outputs.shown, 10, "the chamber answers")
+    lease = DeviceLease(
+        lease="l1", person="ada", station=lab.live.id, voltage_min_v=2.8, voltage_max_v=4.3, current_min_a=-1.0,
+        current_max_a=1.0, duration_s=600.0,
+    )  # fmt: skip
+    assert lab.ask("lease", lease).outcome == "done"
+    hot = DeviceSet(lease="l1", device=key_of("chamber"), values={"set_point_c": 70.0})
+    told = lab.ask("manual_set", hot)
+    assert (told.outcome, "its range is 10 to 60" in (told.reason or "")) == ("refused", True)
+    assert lab.ask("manual_set", msgspec.structs.replace(hot, values={"set_point_c": 30.0})).outcome == "done"
+
+
 def test_down_is_done_when_the_relays_are_off_too(made: Any) -> None:
     lab = with_relays(made)
     pump_on(lab)
