@@ -41,8 +41,14 @@ DRAIN_MAX_S = 0.5
 FOLLOWS_S = 0.05
 # An instrument that streams never ends its answer by itself.
 LINES_MAX = 200
+# After a question that was not answered in time its answer may still come; so long it is waited for, and thrown
+# away, before the next question. Orders, such as off, do not wait.
+LATE_S = 0.3
 # How often a serial line is looked at while a person's answer is awaited.
 LOOK_S = 0.01
+
+# How PyVISA's errors begin when no answer came in time.
+TIMED_OUT = "VI_ERROR_TMO"
 
 PARITIES = {"none": 0, "odd": 1, "even": 2, "mark": 3, "space": 4}
 STOP_BITS = {1.0: 10, 1.5: 15, 2.0: 20}
@@ -109,6 +115,7 @@ class VisaLink:
         self._socket: socket.socket | None = None
         self._session: Any = None
         self._spoke_s = 0.0
+        self._owed_until_s = 0.0
 
     # --- opening and closing --------------------------------------------------------------------
 
@@ -118,6 +125,8 @@ class VisaLink:
             raise DeviceLost("the link has no resource, for example TCPIP::192.168.1.20::5025::SOCKET")
         with self.lock:
             self.close()
+            if self.is_socket:
+                self._owed_until_s = 0.0  # what comes late comes on the connection that was closed
             manager = _manager(self.backend)
             try:
                 with OPENING:
@@ -223,8 +232,12 @@ class VisaLink:
         self._guarded(lambda resource: resource.write(message), message)
 
     def _receive(self, message: str) -> str:
-        self._await_answer(message)
-        answer = str(self._guarded(lambda resource: resource.read(), message)).strip()
+        try:
+            self._await_answer(message)
+            answer = str(self._guarded(lambda resource: resource.read(), message)).strip()
+        except DeviceLost:
+            self._owed_until_s = time.monotonic() + LATE_S
+            raise
         self._spoke_s = time.monotonic()
         self.ring.heard(answer)
         return answer
@@ -284,8 +297,9 @@ class VisaLink:
             return act(self._resource)
         # VisaIOError, OSError, SerialException and decoding errors of a noisy line alike.
         except Exception as error:
-            self.ring.heard(f"nothing: {error}")
-            raise DeviceLost(f"{self.resource_name} does not answer {message!r}: {error}") from error
+            why = f" within {self.timeout_s:g} s" if TIMED_OUT in str(error) else f": {error}"
+            self.ring.heard(f"nothing{why}")
+            raise DeviceLost(f"{self.resource_name} does not answer {message!r}{why}") from error
 
     # --- bytes waiting --------------------------------------------------------------------------
 
@@ -308,11 +322,21 @@ class VisaLink:
 
     def _forget_stale(self) -> None:
         try:
+            if self._owed_until_s:
+                self._await_late()
             if self._pending(0.0):
                 self._throw_away()
         # A pulled plug shows here first: ioctl and select fail, before anything is sent.
         except (OSError, ValueError) as error:
             raise DeviceLost(f"{self.resource_name} is gone: {error}") from error
+
+    def _await_late(self) -> None:
+        """Let an answer that is still owed come, whole, and throw it away."""
+        until_s, self._owed_until_s = self._owed_until_s, 0.0
+        while (left_s := until_s - time.monotonic()) > 0.0:
+            if self._pending(min(LOOK_S, left_s)):
+                self.drain()
+                return
 
     def _pending(self, wait_s: float) -> bool:
         """Tell whether unread bytes are waiting, here or in the backend."""

@@ -123,6 +123,58 @@ def test_an_answer_that_came_too_late_is_not_taken_for_the_next(talker: Talker, 
     assert link.query("WHO?") == "42"
 
 
+@pytest.mark.parametrize("way", ["socket", "serial"])
+@pytest.mark.parametrize(
+    ("in_time", "late"), [(b"", b"3.7125\n"), (b"3.7", b"125\n")], ids=["whole", "its rest"]
+)
+def test_what_comes_late_is_never_the_answer_to_the_next_question(
+    talker: Talker, terminal: tuple[int, str], way: str, in_time: bytes, late: bytes
+) -> None:
+    master, path = terminal
+    asked = threading.Event()
+
+    def answer(line: str) -> bytes | None:
+        if line == "SLOW?":
+            threading.Thread(target=say_late).start()
+            return in_time or None
+        return None if line == "ORDER" else b"42\n"
+
+    def say_late() -> None:
+        assert asked.wait(5)
+        if way == "serial":
+            os.write(master, late)
+        else:
+            talker.connections[-1].sendall(late)
+
+    talker.answer = answer
+    if way == "serial":
+        threading.Thread(target=_answer_lines, args=(master, answer), daemon=True).start()
+    resource = f"ASRL{path}::INSTR" if way == "serial" else talker.resource
+    link = VisaLink({"resource": resource, "timeout_s": 0.3})
+    link.open()
+    with pytest.raises(DeviceLost, match=r"'SLOW\?' within 0\.3 s"):
+        link.query("SLOW?")
+    # Now it comes: while the next question is on its way.
+    threading.Timer(0.1, asked.set).start()
+    began_s = time.monotonic()
+    link.write("ORDER")
+    assert time.monotonic() - began_s < 0.1
+    assert link.query("WHO?") == "42"
+    link.close()
+
+
+def _answer_lines(master: int, answer: Callable[[str], bytes | None]) -> None:
+    heard = b""
+    with contextlib.suppress(OSError):
+        while True:
+            heard += os.read(master, 100)
+            while b"\n" in heard:
+                line, _, heard = heard.partition(b"\n")
+                said = answer(line.decode())
+                if said is not None:
+                    os.write(master, said)
+
+
 def test_a_device_that_never_stops_talking_is_lost(talker: Talker) -> None:
     stop = threading.Event()
 
