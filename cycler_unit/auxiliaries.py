@@ -15,6 +15,7 @@ from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceRefused, DriverError
 from cycler_unit.isolator import Isolator
 from cycler_unit.outputs import CONFIRM_S
+from cycler_unit.terminals import Terminals
 from cycling.reading import SetPoint
 
 if TYPE_CHECKING:
@@ -98,12 +99,13 @@ class Auxiliaries:
             raise DeviceRefused(
                 f"the {name} stays open: nobody knows the cell's voltage; record its rest voltage or bind a meter"
             )
+        terminals = Terminals(station, name)
         try:
             device_v = self._device_v()
             if device_v is not None and abs(device_v - cell_v) > switch.difference_v:
-                device_v = self._raise_to(cell_v, switch.difference_v)
+                device_v = self._raise_to(cell_v, switch.difference_v, terminals)
             # Read meanwhile: without readings the bus's owner would switch the terminals off again.
-            why = switch.close(device_v, cell_v, no_current=self._no_current(), meanwhile=station.read)
+            why = switch.close(device_v, cell_v, no_current=self._no_current(), meanwhile=terminals.read)
         finally:
             if station.power.output_on:
                 station.switch_off()
@@ -141,9 +143,12 @@ class Auxiliaries:
         measured = self._station.measured.get(self._station.power_device.device)
         return measured.voltage_v if measured is not None else None
 
-    def _raise_to(self, cell_v: float, difference_v: float) -> float | None:
-        """Bring the device's own terminals to the cell's voltage, with next to no current, before closing."""
-        station, power = self._station, self._station.power
+    def _raise_to(self, cell_v: float, difference_v: float, terminals: Terminals) -> float | None:
+        """Bring the device's own terminals to the cell's voltage, with next to no current, before closing.
+
+        Every reading on the way is judged.
+        """
+        power = self._station.power
         least_a = max(RAISE_SHARE * abs(power.kind.current_max_a or 0.0), 5.0 * power.off_rule.i_off_a)
         power.apply(
             Target(
@@ -152,7 +157,7 @@ class Auxiliaries:
         )
         until_s = time.monotonic() + RAISE_S
         while True:
-            station.read()
+            terminals.read()
             device_v = self._device_v()
             near = device_v is not None and abs(device_v - cell_v) <= difference_v
             if (near and self._no_current()) or time.monotonic() > until_s:

@@ -202,7 +202,8 @@ class Conductor:
             return
         if run.phase == "checking":
             self.run = None
-            self.wake.refuse_safely(run.start, Refusal(text, 13), self.wake.forget())
+            cause = EndReason(code=code, text=text, **detail)
+            self.wake.refuse_safely(run.start, Refusal(text, 13, cause), self.wake.forget())
             return
         self.wake.cancel(text)
         # A device lost while it was switched off after a trip: the trip stays the cause.

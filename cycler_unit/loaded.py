@@ -11,6 +11,7 @@ from cycler_unit.drivers.errors import DriverError
 from cycler_unit.latches import AlarmClass
 from cycler_unit.mail import Ask
 from cycler_unit.readings import Taken
+from cycling import reasons
 
 if TYPE_CHECKING:
     from cycler_unit.station import Station
@@ -53,9 +54,13 @@ def look(station: Station, taken: Taken | None) -> None:
     grade: AlarmClass = "trip" if found.code == "draining" else "error"
     if grade == "trip" and (station.conductor.state == "running" or station.by_hand.lease is not None):
         # A rest of a running test, or a person who would switch on next: that ends now.
-        station.trip(found.code, found.text)
+        station.trip(found.code, found.text, **found.left)
     else:
-        station.alarm(found.code, found.text, grade, station.conductor.experiment, battery=station.watch.id)
+        hurt = {"quarantine": True} if reasons.quarantines(found.code, found.left.get("quantity")) else {}
+        station.alarm(
+            found.code, found.text, grade, station.conductor.experiment,
+            battery=station.watch.id, **found.left, **hurt,
+        )  # fmt: skip
     if found.code == "draining" and station.parts.isolator is not None and not station.power.output_on:
         try:
             station.outputs.isolate()

@@ -31,6 +31,7 @@ from cycler_unit.readings import Composer, Taken
 from cycler_unit.spool import Entry, StoredRun
 from cycler_unit.stations import Kept
 from cycler_unit.watch import Watch
+from cycling import reasons
 from wire.catalogue import Kind
 from wire.messages import StationBeat, StationDevice
 
@@ -184,7 +185,6 @@ class Station(threading.Thread):
         self.outputs.leave()
         self._store_box()
         self.close()
-        self.mail.close("the station was stopped meanwhile, its output is off: ask again")
         self.mail.close("the station is being changed or the unit stops; ask again")
 
     def close(self) -> None:
@@ -334,9 +334,8 @@ class Station(threading.Thread):
         if self.power.is_open:
             self.switch_off()
         if not self.ended_by(code, text, "trip", **detail):
-            self.alarm(
-                code, f"{self.kept.configure.name}: {text}", "unsafe" if self.unsafe else "trip", **detail
-            )
+            told = f"{self.kept.configure.name}: {text}"
+            self.alarm(code, told, "unsafe" if self.unsafe else "trip", **self._hurt(code, detail))
             self.outputs.ended("error")
 
     def ended_by(
@@ -348,9 +347,16 @@ class Station(threading.Thread):
             return True
         if not self.by_hand.stopped(text):
             return False
-        self.alarm(code, f"by hand: {text}", "unsafe" if self.unsafe else grade, **detail)
+        self.alarm(code, f"by hand: {text}", "unsafe" if self.unsafe else grade, **self._hurt(code, detail))
         self.outputs.ended("error")
         return True
+
+    def _hurt(self, code: str, detail: dict[str, Any]) -> dict[str, Any]:
+        """Return an alarm's detail with the loaded battery, and whether it needs an inspection (rule 7)."""
+        if self.watch.id is None:
+            return detail
+        hurt = {"quarantine": True} if reasons.quarantines(code, detail.get("quantity")) else {}
+        return {"battery": self.watch.id, **hurt, **detail}
 
     # --- zone, and what forbids a start -------------------------------------------------------------
 

@@ -94,9 +94,9 @@ class Wake:
 
     def refuse_safely(self, start: ExperimentStart, refusal: Refusal, reply: Reply | None) -> None:
         """Refuse by a safety rule: the experiment is an error, the station latched (architecture.md)."""
-        code = {2: "contract", 3: "protection", 4: "wiring", 13: "device_fault"}.get(
-            refusal.rule or 0, "refused"
-        )
+        code = CODES.get(refusal.rule or 0, "refused")
+        if refusal.rule == 13 and refusal.reason is not None:
+            code = refusal.reason.code  # what ended the check says it better: device_lost, limit, interlock
         station = self._station
         text = f"{start.name}: {refusal.text}"
         alarm = station.alarm(code, text, "trip", start.experiment, **_left(refusal, start))

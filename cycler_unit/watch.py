@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from cycler_unit.contract import Refusal
 from cycler_unit.readings import Taken
@@ -23,6 +24,7 @@ from cycling import envelope, judge
 from cycling.contract import Envelope, EnvelopeError
 from cycling.limits import find
 from cycling.reading import EndReason
+from cycling.reasons import LIMIT
 from wire.messages import StationBattery
 
 FIRST_S, FIRST_FOR_S, LATER_S = 10.0, 3600.0, 60.0
@@ -43,6 +45,14 @@ class Found:
     code: str
     text: str
     reason: EndReason | None = None
+
+    @property
+    def left(self) -> dict[str, Any]:
+        """Return the limit that was left, with what was measured; empty when none was."""
+        reason = self.reason
+        if reason is None or reason.code != LIMIT:
+            return {}
+        return {"quantity": reason.quantity, "limit": reason.limit, "measured": reason.measured}
 
 
 @dataclass

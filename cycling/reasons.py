@@ -28,6 +28,8 @@ STORE: Final = "store"
 RUN_MAX: Final = "run_max"
 STEP_MAX: Final = "step_max"
 SET_POINT: Final = "set_point"
+# A loaded battery left its limits, or empties, though no test runs (safety.md rule 17).
+DRAINING: Final = "draining"
 
 # The normal ends of an experiment; everything else is a violation or a person's stop.
 NORMAL: Final = frozenset({COMPLETED, STOP, STOP_RULE})
@@ -38,7 +40,7 @@ def quarantines(code: str, quantity: str | None) -> bool:
 
     Voltage, temperature, charge budget and cell spread (safety.md rule 7), until a person has inspected it.
     """
-    if code != LIMIT or quantity is None:
+    if code not in (LIMIT, DRAINING) or quantity is None:
         return False
     if quantity == "voltage_v" or quantity.startswith(("temperature_", "charge_")):
         return True

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import threading
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import pytest
 
+from cycler_unit import loaded
 from cycler_unit.mail import Ask
-from cycling.reading import FLAG_GAP
-from tests.cycler_unit.bench import BATTERY, CHARGE, Bench
+from cycler_unit.watch import Found
+from cycling.reading import FLAG_GAP, EndReason
+from cycling.reasons import LIMIT, MISSING
+from tests.cycler_unit.bench import BATTERY, CHARGE, REST, Answered, Bench, profile, start_message
+from tests.cycler_unit.test_no_way_around import by_hand
 from tests.stack.waiting import until
 
 
@@ -50,6 +56,87 @@ def test_more_charge_than_the_battery_can_take_trips_and_quarantines(bench: Benc
     assert (found["code"], found["quantity"]) == ("limit", "charge_one_way_ah")
     assert found["quarantine"] is True
     until(lambda: not bench.truth()["output"], 10)
+
+
+class Idle:
+    """As much of a station as its loaded battery's watch needs; ``state`` of its test."""
+
+    def __init__(self, found: Found, state: str = "idle") -> None:
+        self.id = "s1"
+        self.watch = SimpleNamespace(look=lambda *_, **__: found, id="b1")
+        self.power = SimpleNamespace(output_on=False)
+        self.parts = SimpleNamespace(isolator=None)
+        self.conductor = SimpleNamespace(state=state, experiment=None)
+        self.by_hand = SimpleNamespace(lease=None)
+        self.alarms: list[dict[str, Any]] = []
+        self.trips: list[dict[str, Any]] = []
+
+    def alarm(self, code: str, text: str, grade: str, experiment: str | None, **detail: Any) -> None:
+        self.alarms.append({"code": code, "class": grade, **detail})
+
+    def trip(self, code: str, text: str, **detail: Any) -> None:
+        self.trips.append({"code": code, **detail})
+
+
+def out_of_limits(quantity: str, code: str = LIMIT) -> Found:
+    """Return what the watch of a loaded battery finds."""
+    reason = EndReason(code=code, text="it left it", quantity=quantity, limit=4.21, measured=4.4)
+    return Found("draining", "the loaded battery is out of its limits: it left it", reason)
+
+
+@pytest.mark.parametrize("quantity", ["voltage_v", "temperature_c", "temp1_c", "vcell1_v", "cell_spread_v"])
+def test_a_loaded_battery_out_of_its_limits_is_quarantined_though_no_test_runs(quantity: str) -> None:
+    station = Idle(out_of_limits(quantity))
+    loaded.look(station, None)  # type: ignore[arg-type]
+    assert station.alarms == [
+        {
+            "code": "draining", "class": "trip", "battery": "b1", "quarantine": True,
+            "quantity": quantity, "limit": 4.21, "measured": 4.4,
+        }
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "found",
+    [Found("draining", "it drains"), out_of_limits("voltage_v", MISSING), out_of_limits("door")],
+    ids=["a leak", "a missing value", "something else"],
+)
+def test_what_hurts_no_battery_quarantines_none(found: Found) -> None:
+    station = Idle(found)
+    loaded.look(station, None)  # type: ignore[arg-type]
+    assert "quarantine" not in station.alarms[0]
+
+
+def test_a_battery_that_leaves_its_limits_in_a_rest_is_quarantined_by_the_trip(bench: Bench) -> None:
+    started = bench.start(REST)
+    found = iter([out_of_limits("voltage_v")])
+    bench.live.watch.look = lambda *_, **__: next(found, None)  # type: ignore[method-assign]
+    detail = alarm(bench)
+    assert (detail["code"], detail["quantity"], detail["quarantine"]) == ("draining", "voltage_v", True)
+    assert detail["battery"] == started.battery.battery
+
+
+def test_a_battery_that_leaves_its_limits_while_a_person_holds_it_is_quarantined(bench: Bench) -> None:
+    args = by_hand(bench, 0.05)
+    found = iter([out_of_limits("voltage_v")])
+    bench.live.watch.look = lambda *_, **__: next(found, None)  # type: ignore[method-assign]
+    until(lambda: bench.events("alarm"), 10)
+    detail = bench.events("alarm")[-1]["detail"]
+    assert (detail["code"], detail["quarantine"], detail["battery"]) == ("draining", True, args.battery)
+
+
+def test_what_ends_the_check_before_a_test_keeps_its_own_cause(bench: Bench) -> None:
+    given = Answered()
+    message = start_message(bench.configure.station, profile(REST))
+    found = iter([out_of_limits("voltage_v")])
+    bench.live.watch.look = lambda *_, **__: next(found, None) if bench.live.conductor.run else None  # type: ignore[method-assign]
+    bench.live.mail.put(Ask("start", message, given))
+    until(lambda: given.outcome, 15)
+    assert (given.outcome, given.result["code"]) == ("refused", "draining")
+    detail = bench.events("alarm")[-1]["detail"]
+    assert (detail["code"], detail["quarantine"], detail["battery"]) == (
+        "draining", True, message.battery.battery,
+    )  # fmt: skip
 
 
 def test_a_loop_that_stood_still_leaves_a_flagged_gap_that_counts(bench: Bench) -> None:
