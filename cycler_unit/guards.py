@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from cycler_unit import latches
 from cycler_unit.readings import Taken
 from cycler_unit.sense import Sense
 from wire.limits import device_limits
@@ -26,6 +27,9 @@ IN_A_ROW = 3
 # A store whose voltage nobody measured for this long is unknown: the readings of rule 5.
 STORE_AGE_S = 0.5
 STORE = "hs_voltage_v"
+# A device beside the current path that is silent for longer than this, with the test still running, is told:
+# by then a limit or an output that needs it has ended the test (rules 5 and 13).
+SILENT_S = 10.0
 
 
 class Stores:
@@ -67,6 +71,8 @@ class Guards:
         self._store = str(limits.get("store") or "")
         """The name of the store that this channel shares; empty: its own envelope judges what it measures."""
         self._store_over = 0
+        self._silent: dict[str, float] = {}
+        """Since when devices beside the current path are silent; infinity: it was told."""
 
     def faults(self) -> None:
         """Ask for the device's own error state: while current may flow every second."""
@@ -84,6 +90,7 @@ class Guards:
     def take(self, taken: Taken) -> None:
         """Look at a reading that was judged and acted on."""
         self._store_of(taken)
+        self._beside()
         station = self._station
         if not station.busy:
             self.sense.forget()
@@ -107,6 +114,24 @@ class Guards:
         said = power.device.unasked()
         if said is not None:
             self._station.fail("unasked", f"the device does what nobody asked for: {said}")
+
+    def _beside(self) -> None:
+        """Warn once of a device that does not answer and that nothing in the running test needs."""
+        station, now_s = self._station, time.monotonic()
+        run = station.conductor.run if station.busy else None
+        if run is None:
+            self._silent.clear()
+            return
+        for key, each in station.parts.instruments.items():
+            if each.why_not is None:
+                self._silent.pop(key, None)
+            elif now_s - self._silent.setdefault(key, now_s) > SILENT_S:
+                self._silent[key] = float("inf")
+                text = (
+                    f"{run.start.name}: {each.device.name} does not answer ({each.why_not}); no limit and no output "
+                    "of the test needed it so far, so the test goes on without it"
+                )
+                latches.warn(station, "device_silent", text, run.id)
 
     # --- the common store (rule 14) -----------------------------------------------------------------
 

@@ -40,6 +40,13 @@ def alarm(
     return latch.alarm
 
 
+def warn(station: Station, code: str, text: str, experiment: str | None = None) -> None:
+    """Raise a warning: a person is told, nothing is switched and nothing is latched."""
+    logger.warning("event=warning station=%s experiment=%s code=%s text='%s'", station.id, experiment, code, text)  # fmt: skip
+    detail = {"id": str(uuid.uuid4()), "code": code, "class": "warning", "station": station.id}
+    event(station, "alarm", text, detail, experiment)
+
+
 def carry_over(station: Station) -> None:
     """Let a station that the running unit did not have keep latches and battery of its file (rule 7).
 
