@@ -17,6 +17,7 @@ Currents are µA on the board and A here. The ramp down is ``RDWn``: the board t
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from typing import Any
@@ -60,9 +61,12 @@ class Session:
     def read(self, channel: int, name: str, ring: Ring) -> float:
         """Read one parameter."""
         ring.sent(f"{channel} {name}?")
-        value = self._run(ring, lambda hv: hv.read(self.slot, channel, name))
+        value = float(self._run(ring, lambda hv: hv.read(self.slot, channel, name)))
         ring.heard(f"{channel} {name} {value:g}")
-        return float(value)
+        if not math.isfinite(value):
+            # Compared with a limit it would be neither above nor below: healthy.
+            raise DeviceLost(f"CAEN {self.address} says {value} of {name} of channel {channel}")
+        return value
 
     def write(self, channel: int, name: str, value: float, ring: Ring) -> None:
         """Write one parameter."""

@@ -231,6 +231,20 @@ def test_what_is_unhealthy_is_said(hv: ScriptedHv, status: int, current_ua: floa
     device.close()
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_no_number_is_never_healthy(hv: ScriptedHv, number: float) -> None:
+    device = channel(hv)
+    hv.script += reading(0, 0x0001, current_ua=number)[:3]
+    with pytest.raises(DeviceLost, match="says (nan|inf) of IMonH of channel 0"):
+        device.read()
+    device.close()
+    device = channel(hv)
+    hv.script += [("r", 0, "ChStatus", number)]
+    with pytest.raises(DeviceLost, match="of ChStatus"):
+        device.read()
+    device.close()
+
+
 def test_a_failed_write_is_raised_with_the_librarys_words(hv: ScriptedHv) -> None:
     device = channel(hv)
     hv.failing["RDWn"] = caen_library.failure("0_0_40000000", "RDWn = 60", "WRITEERR", "set failed")
