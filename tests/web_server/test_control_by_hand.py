@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from cycling import envelope
 from tests.web_server import factories
@@ -309,3 +311,78 @@ def test_a_device_of_another_unit_is_refused(station: Station, operator: Person)
 def test_cells_of_a_battery_are_not_ejected_by_taking_control(small_lab: Any) -> None:
     _done(control.lease(small_lab.operator, small_lab.station, connected="battery"))
     assert cells.Battery.objects.get(pk=small_lab.battery.pk).station == small_lab.station
+
+
+# --- what the page says, and what a station made of its outputs --------------------------------------------
+
+
+@pytest.fixture
+def oven(station: Station, operator: Person) -> Station:
+    """Return a station that composed a chamber's set point as an output of its own range and safe value."""
+    chamber = factories.make_device(station.unit, "ch1", model="chamber-modbus-int16")
+    power = factories.make_device(station.unit, "77")
+    output = {"name": "oven", "device": str(chamber.uuid), "control": "set_point_c"}
+    return factories.make_station(
+        station.unit,
+        name="Oven",
+        devices=[{"device": power, "role": "power"}, {"device": chamber, "role": "auxiliary"}],
+        outputs=[{**output, "minimum": 10.0, "maximum": 60.0, "safe": 25.0}],
+        limits={"current_max_a": 2.0},
+    )
+
+
+def test_an_outputs_own_range_holds_by_hand(oven: Station, operator: Person) -> None:
+    chamber = oven.devices.get(role="auxiliary").device
+    lease = _held(operator, oven)
+    with pytest.raises(Refused, match="at most 60 °C; got 70"):
+        control.set_values(operator, oven, lease, {"set_point_c": 70.0}, chamber)
+    assert control.set_values(operator, oven, lease, {"set_point_c": 60.0}, chamber).status == "queued"
+
+
+def test_the_page_shows_what_the_station_composed_not_what_the_catalogue_has(
+    oven: Station, operator: Person, client: Client
+) -> None:
+    client.force_login(operator)
+    page = client.get(f"/stations/{oven.uuid}/control/").content.decode()
+    said = " ".join(strip_tags(page).split())
+    assert "output oven; 10 °C to 60 °C" in said
+    assert "Down: 25 °C" in said
+    assert "−5 A to 2 A; positive charges" in said
+    # What drives the battery stands first.
+    assert page.index('data-point="current_a"') < page.index('data-knob="set_point_c"')
+
+
+def test_an_input_is_true_or_not_and_an_output_is_on_or_off(
+    station: Station, operator: Person, client: Client
+) -> None:
+    coupler = factories.make_device(station.unit, "c1", model="modbus-io-coupler")
+    client.force_login(operator)
+    page = client.get(f"/devices/{coupler.uuid}/").content.decode()
+    assert f'data-read="{coupler.uuid}:door_closed" data-unit="" data-switch="yes|no"' in page
+    assert f'data-read="{coupler.uuid}:siren" data-unit="" data-switch="on|off"' in page
+    assert f'data-read="{coupler.uuid}:life_count" data-unit=""' in page
+
+
+def test_a_station_under_hand_is_not_called_nothing(
+    station: Station, operator: Person, client: Client
+) -> None:
+    client.force_login(operator)
+    assert "nothing is running" in client.get("/monitor/glance/").content.decode()
+    Station.objects.update(state=Station.State.MANUAL)
+    line = client.get("/monitor/glance/").content.decode()
+    assert "1 by hand" in line
+    assert "nothing is running" not in line
+
+
+def test_names_are_checked_where_they_are_typed_and_need_a_role(
+    station: Station, manager: Person, client: Client
+) -> None:
+    relays = factories.make_device(station.unit, "r2", model=RELAYS)
+    client.force_login(manager)
+    typed = {"name": "New", "sensing": "4", f"output-{relays.uuid}-relay_0": "My Pump"}
+    answer = client.post(f"/stations/new/?unit={station.unit.uuid}", typed)
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert "&#x27;My Pump&#x27; is no name" in page
+    assert "choose its role" in page
+    assert 'value="My Pump"' in page

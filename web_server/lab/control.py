@@ -242,7 +242,9 @@ def set_values(
     chosen = device or driving(target)
     role = _role(target, chosen)
     problems = (
-        power_problems(values) if role == StationDevice.Role.POWER else control_problems(chosen, values)
+        power_problems(values)
+        if role == StationDevice.Role.POWER
+        else control_problems(chosen, values, target if isinstance(target, Station) else None)
     )
     if problems:
         raise Refused([{**problem, "field": f"values.{problem['field']}"} for problem in problems])
@@ -288,11 +290,13 @@ def power_problems(values: Mapping[str, Any]) -> list[fields.Error]:
     return errors
 
 
-def control_problems(device: Device, values: Mapping[str, Any]) -> list[fields.Error]:
-    """Return what is wrong with the values for a device's controls, by the catalogue."""
+def control_problems(
+    device: Device, values: Mapping[str, Any], station: Station | None = None
+) -> list[fields.Error]:
+    """Return what is wrong with the values for a device's controls, by the catalogue and the station."""
     if not values:
         return [fields.error("", "Name at least one control.")]
-    errors = []
+    errors, composed = [], outputs.composed(station, device)
     for name, given in values.items():
         control = outputs.control_of(device, name)
         if control is None:
@@ -301,12 +305,12 @@ def control_problems(device: Device, values: Mapping[str, Any]) -> list[fields.E
         elif isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
             errors.append(fields.error(name, f"{name} must be a finite number; got {given!r}."))
         else:
-            errors += _out_of_range(control, float(given))
+            errors += _out_of_range(control, composed.get(name, {}), float(given))
     return errors
 
 
-def _out_of_range(control: Mapping[str, Any], given: float) -> list[fields.Error]:
-    name, (low, high) = str(control["name"]), outputs.bounds(control)
+def _out_of_range(control: Mapping[str, Any], output: Mapping[str, Any], given: float) -> list[fields.Error]:
+    name, (low, high) = str(control["name"]), outputs.within(control, output)
     unit = f" {control['unit']}" if control.get("unit") else ""
     if control.get("switch") and given not in (0, 1):
         return [fields.error(name, f"{control['label']} is 0 (off) or 1 (on), not {given:g}.")]

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from web_server.lab import roles
+from web_server.lab import outputs, roles
 from web_server.lab.models import Device, Station, StationDevice, Unit
 from web_server.lib import inputs
 
@@ -143,13 +143,32 @@ class StationForm(inputs.Styled):
         for part, words in VALUES:
             field: forms.Field
             if control.get("switch"):
-                choices = [("", "leave it"), (0, "off"), (1, "on")]
+                choices = [("", _unless(control, part)), (0, "off"), (1, "on")]
                 field = forms.TypedChoiceField(
                     label=words, choices=choices, coerce=float, empty_value=None, required=False
                 )
             else:
                 field = inputs.number(words, "")
+                usual = control.get("safe")
+                if part == "safe" and usual is not None:
+                    field.widget.attrs["placeholder"] = f"{usual:g}"
             self.fields[f"{name}-{part}"] = field
+
+    def clean(self) -> dict[str, Any]:
+        """Check the names that were typed where they were typed; a name needs its device's role."""
+        typed = super().clean() or self.cleaned_data
+        for device in self.devices:
+            fields = [_measure_field(device, measure["name"]) for measure in _to_name(device)]
+            fields += [_output_field(device, control["name"]) for control in device.model.controls]
+            named = [field for field in fields if typed.get(field)]
+            for field in named:
+                for error in outputs.name_error(field, typed[field]):
+                    self.add_error(field, error["message"])
+            if named and not typed.get(f"role-{device.uuid}"):
+                self.add_error(
+                    f"role-{device.uuid}", "Names are typed below: choose its role, or clear them."
+                )
+        return typed
 
     def _controls(self, device: Device) -> list[dict[str, Any]]:
         """Return the controls of a device with their bound fields."""
@@ -159,7 +178,11 @@ class StationForm(inputs.Styled):
             parts = VALUES[2:] if control.get("switch") else VALUES
             fields = [{"words": words, "field": self[f"{name}-{part}"]} for part, words in parts]
             unit = "" if control.get("unit") == "bool" else control.get("unit", "")
-            rows.append({"label": control["label"], "unit": unit, "name": self[name], "parts": fields})
+            low, high = (None, None) if control.get("switch") else outputs.bounds(control)
+            rows.append(
+                {"label": control["label"], "unit": unit, "low": low, "high": high, "name": self[name],
+                 "parts": fields}
+            )  # fmt: skip
         return rows
 
     def _outputs(self, used: list[Device]) -> list[dict[str, Any]]:
@@ -230,6 +253,12 @@ class StationForm(inputs.Styled):
         """Return the name that was typed for a measure; its own when all of them are wanted."""
         typed = str(self.cleaned_data.get(_measure_field(device, measure)) or "")
         return typed or (measure if self.cleaned_data.get(f"all-{device.uuid}") else "")
+
+
+def _unless(control: dict[str, Any], part: str) -> str:
+    """Return what a switch does on an event for which nothing is chosen."""
+    usual = control.get("safe") if part == "safe" else None
+    return "leave it" if usual is None else f"as usual: {'on' if usual else 'off'}"
 
 
 # Columns of a station that the form takes as they are typed.

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db.models import Count, Min, Q
 
 from web_server.experiments.models import Alarm, Experiment, Status
-from web_server.lab.models import Unit
+from web_server.lab.models import Station, Unit
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Glance:
     next_end: datetime | None
     pending_units: int
     offline: int
+    by_hand: int
 
     @property
     def alarm_words(self) -> str:
@@ -45,8 +46,11 @@ def glance() -> Glance:
         queued=Count("pk", filter=Q(status=Status.QUEUED)),
         next_end=Min("expected_end", filter=Q(status=Status.RUNNING)),
     )
+    by_hand = Q(online=True, stations__retired_at=None, stations__state=Station.State.MANUAL)
+    # One question for units and their stations; joined rows count a unit once.
     units = Unit.objects.filter(retired_at=None).aggregate(
-        pending_units=Count("pk", filter=Q(approved=False)),
-        offline=Count("pk", filter=Q(approved=True, online=False)),
+        pending_units=Count("pk", filter=Q(approved=False), distinct=True),
+        offline=Count("pk", filter=Q(approved=True, online=False), distinct=True),
+        by_hand=Count("stations", filter=by_hand, distinct=True),
     )
     return Glance(alarms=alarms, **active, **units)

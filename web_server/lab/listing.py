@@ -10,6 +10,7 @@ from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import QueryDict
 
 from web_server.experiments.models import Experiment
+from web_server.lab import roles
 from web_server.lab.models import Device, ManagerBeat, Station, StationVersion, Unit, Zone
 
 STATION_SORTS = ("name", "location", "state", "unit__name", "updated_at")
@@ -59,7 +60,8 @@ def versions(row: Station) -> list[dict[str, Any]]:
 def _made_of(version: StationVersion) -> str:
     whole = json.loads(version.definition)
     parts = [
-        f"{device.get('name') or device['model']} as {device['role']}" for device in whole.get("devices", [])
+        f"{device.get('name') or device['model']} as {roles.words(device['role'])}"
+        for device in whole.get("devices", [])
     ]
     named = [measure["name"] for measure in whole.get("measures", [])]
     return ", ".join(parts) + (f"; records {', '.join(named)}" if named else "")

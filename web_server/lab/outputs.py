@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from web_server.lab.models import Device
+from web_server.lab.models import Device, Station
 from web_server.lib import fields
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
@@ -110,3 +110,21 @@ def bounds(control: Mapping[str, Any]) -> tuple[float | None, float | None]:
     if control.get("switch"):
         return 0.0, 1.0
     return control.get("minimum"), control.get("maximum")
+
+
+def composed(station: Station | None, device: Device) -> dict[str, Mapping[str, Any]]:
+    """Return the outputs that a station made of a device's controls, by control."""
+    entries = station.outputs if station is not None else []
+    return {str(each["control"]): each for each in entries if str(each["device"]) == str(device.uuid)}
+
+
+def within(control: Mapping[str, Any], output: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return what may be set of a control by hand: its own range within that of a station's output."""
+    low, high = bounds(control)
+    return tighter(max, low, output.get("minimum")), tighter(min, high, output.get("maximum"))
+
+
+def tighter(pick: Callable[[Iterable[float]], float], one: float | None, other: float | None) -> float | None:
+    """Return the one of two bounds that ``pick`` (``max`` of lows, ``min`` of highs) chooses; None is none."""
+    given = [each for each in (one, other) if each is not None]
+    return pick(given) if given else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ POWER = (
 )
 MODES = (("cc", "constant current"), ("cv", "constant voltage"), ("cp", "constant power"))
 # A switch is a state, no quantity.
-_NO_UNIT = ("bool", "mask", "code", "")
+_NO_UNIT = ("bool", "mask", "code", "1", "")
 # How the pages call the limits that a person types.
 TYPED = (
     ("voltage_min_v", "Voltage at least", "V"),
@@ -46,6 +46,7 @@ class Knob:
     switch: bool
     safe: float | None
     measure: str
+    output: str = ""
 
 
 @dataclass
@@ -57,6 +58,9 @@ class Read:
     unit: str
     value: float | None
     switch: bool
+    # What 1 and 0 of a switch are called: what is set is on or off, what is only seen is true or not.
+    yes: str = "on"
+    no: str = "off"
 
 
 @dataclass
@@ -94,10 +98,13 @@ class Panel:
 
 def of_station(station: Station) -> Panel:
     """Return the control page of a station; its devices must be prefetched."""
-    uses = list(station.devices.all())
+    # What drives the battery stands first.
+    uses = sorted(station.devices.all(), key=lambda use: use.role != StationDevice.Role.POWER)
     readings = latest([use.device for use in uses])
     driving = next((use for use in uses if use.role == StationDevice.Role.POWER), None)
-    parts = [_part(use.device, use.role, readings.get(use.device_id), use is driving) for use in uses]
+    parts = [
+        _part(use.device, use.role, readings.get(use.device_id), use is driving, station) for use in uses
+    ]
     if driving is not None:
         _live(parts[uses.index(driving)], station)
     return _panel(station, station, parts)
@@ -147,14 +154,25 @@ def why_not(target: Device | Station) -> str:
     return ""
 
 
-def _part(device: Device, role: str, reading: DeviceReading | None, power: bool) -> Part:
+def _part(
+    device: Device, role: str, reading: DeviceReading | None, power: bool, station: Station | None = None
+) -> Part:
     values = reading.values if reading else {}
-    part = Part(device, role, power, read_at=reading.at if reading else None)
-    part.reads = [_read(measure, values) for measure in device.model.measures]
+    part = Part(
+        device, roles.words(role) if station else role, power, read_at=reading.at if reading else None
+    )
+    set_by = {str(each.get("measure") or "") for each in device.model.controls}
+    part.reads = [_read(measure, values, set_by) for measure in device.model.measures]
     if role != StationDevice.Role.POWER:
-        part.knobs = [_knob(each) for each in sorted(device.model.controls, key=_order)]
+        composed = outputs.composed(station, device)
+        part.knobs = [
+            _knob(each, composed.get(str(each["name"]), {}))
+            for each in sorted(device.model.controls, key=_order)
+        ]
     if power:
-        part.span = [(name, label, unit, hint, *_of_model(device, name)) for name, label, unit, hint in POWER]
+        part.span = [
+            (name, label, unit, hint, *_within(device, station, name)) for name, label, unit, hint in POWER
+        ]
     return part
 
 
@@ -168,17 +186,25 @@ def _live(part: Part, station: Station) -> None:
                 read.value = newest[read.name]
 
 
-def _of_model(device: Device, name: str) -> tuple[float | None, float | None]:
+def _within(device: Device, station: Station | None, name: str) -> tuple[float | None, float | None]:
+    """Return what may be set of a quantity: the device's range within the station's own limits."""
     quantity, unit = name.rsplit("_", 1)
-    return getattr(device.model, f"{quantity}_min_{unit}"), getattr(device.model, f"{quantity}_max_{unit}")
+    own = station.limits if station is not None else {}
+    low, high = f"{quantity}_min_{unit}", f"{quantity}_max_{unit}"
+    return (
+        outputs.tighter(max, getattr(device.model, low), own.get(low)),
+        outputs.tighter(min, getattr(device.model, high), own.get(high)),
+    )
 
 
 def _order(entry: Mapping[str, Any]) -> tuple[int, str]:
     return (0 if entry.get("switch") else 1, str(entry["label"]))
 
 
-def _knob(entry: Mapping[str, Any]) -> Knob:
-    low, high = outputs.bounds(entry)
+def _knob(entry: Mapping[str, Any], composed: Mapping[str, Any]) -> Knob:
+    """Return a control with the range and the safe value that the station gave its output."""
+    low, high = outputs.within(entry, composed)
+    safe = entry.get("safe") if composed.get("safe") is None else composed["safe"]
     unit = str(entry.get("unit") or "")
     return Knob(
         name=str(entry["name"]),
@@ -188,20 +214,30 @@ def _knob(entry: Mapping[str, Any]) -> Knob:
         high=high,
         step=float(entry.get("step") or 0),
         switch=bool(entry.get("switch")),
-        safe=entry.get("safe"),
+        safe=safe,
         measure=str(entry.get("measure") or ""),
+        output=str(composed.get("name") or ""),
     )
 
 
-def _read(measure: Mapping[str, Any], values: Mapping[str, Any]) -> Read:
+def _read(measure: Mapping[str, Any], values: Mapping[str, Any], set_by: Collection[str]) -> Read:
     unit = str(measure.get("unit") or "")
     name = str(measure["name"])
-    return Read(name, words(name), "" if unit in _NO_UNIT else unit, values.get(name), unit == "bool")
+    yes, no = ("on", "off") if name in set_by else ("yes", "no")
+    return Read(
+        name, words(name), "" if unit in _NO_UNIT else unit, values.get(name), unit == "bool", yes, no
+    )
 
 
 def words(name: str) -> str:
     """Return a measure's name as a person reads it: without its unit, which stands at the number."""
-    known = {"voltage_v": "Voltage", "current_a": "Current", "power_w": "Power", "hs_voltage_v": "High side"}
+    known = {
+        "voltage_v": "Voltage",
+        "current_a": "Current",
+        "power_w": "Power",
+        "hs_voltage_v": "High side",
+        "estop_released": "E-stop released",
+    }
     stem = name.removesuffix("_ml_min")
     stem = stem.rpartition("_")[0] if stem.rpartition("_")[2] in _SUFFIXES else stem
     return known.get(name) or stem.replace("_", " ").capitalize()

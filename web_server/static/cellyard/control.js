@@ -182,11 +182,15 @@ for (const form of root.querySelectorAll("[data-set-form]")) {
 
 // --- Down ---------------------------------------------------------------------------------------------------
 
+// What drives a battery is measured; a relay is read back.
+const OFF = kind === "station" ? "Measured off, confirmed by the unit" : "Off, confirmed by the unit";
 const downSaid = document.getElementById("down-said");
 let downs = 0;
 async function down() {
   const mine = (downs += 1);
-  downSaid?.replaceChildren(el("b", {}, "not confirmed off"), " ", el("span", { class: "text-secondary" }, "asked now"));
+  // Off is what was measured off (safety rule 6): until the unit says so, it is only asked for.
+  downSaid?.replaceChildren(el("b", {}, "switching off …"), " ", el("span", { class: "text-secondary" }, "not confirmed off yet"));
+  for (const said of root.querySelectorAll("[data-set-said]")) said.replaceChildren();
   let answer = await send("device.off", {}, 5);
   while (mine === downs && answer.ok && ["queued", "sent"].includes(answer.body.status)) {
     // A stop never expires: ask until the unit has said it.
@@ -196,7 +200,7 @@ async function down() {
   }
   if (mine !== downs) return;
   const why = refusal(answer);
-  downSaid?.replaceChildren(why ? el("b", { class: "text-danger" }, `Not off: ${why}`) : el("span", { class: "state state-finished" }, icon("circle-check"), el("span", {}, answer.body.result?.stopped ? "The experiment is stopped; off, confirmed by the unit" : "Off, confirmed by the unit")));
+  downSaid?.replaceChildren(why ? el("b", { class: "text-danger" }, `Not off: ${why}`) : el("span", { class: "state state-finished" }, icon("circle-check"), el("span", {}, answer.body.result?.stopped ? `The experiment is stopped; ${OFF.toLowerCase()}` : OFF)));
   if (!why && lease) { lease = null; clearInterval(timer); holding(false); }
   refresh();
 }
@@ -233,7 +237,10 @@ function readings(device, values) {
   for (const [name, value] of Object.entries(values)) {
     const place = document.querySelector(`[data-read="${device}:${name}"]`);
     if (place) {
-      if ("switch" in place.dataset) place.replaceChildren(el("span", { class: "fw-bold" }, value === null ? "–" : value ? "on" : "off"));
+      if ("switch" in place.dataset) {
+        const [yes, no] = place.dataset.switch.split("|");
+        place.replaceChildren(el("span", { class: "fw-bold" }, value === null ? "–" : value ? yes : no));
+      }
       else {
         let shown = place.querySelector("data");
         if (!shown) place.replaceChildren((shown = el("data", { class: "num" })));
