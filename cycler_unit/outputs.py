@@ -50,7 +50,7 @@ class Output:
         if self.control is None:
             raise BadOutput(f"output {row.name}: {instrument.kind.label} has no control {row.control!r}")
         self.asked: Asked | None = None
-        self._starts = _run_of(instrument.kind) if row.name == CHAMBER else None
+        self._starts = _run_of(instrument.kind) if _is_chamber(self.control, instrument.kind) else None
         """A chamber that is given a temperature shall also condition."""
 
     @property
@@ -138,24 +138,34 @@ class Outputs:
     def __init__(self, configure: StationConfigure, instruments: dict[str, Instrument]) -> None:
         rows = [*configure.outputs, *_chamber(configure, instruments)]
         self._by_name: dict[str, Output] = {}
-        for row in rows:
+        for row in sorted(rows, key=lambda row: row.name == CHAMBER):
             if row.device not in instruments:
                 raise BadOutput(f"output {row.name}: the station has no auxiliary device {row.device}")
-            self._by_name[row.name] = Output(row, instruments[row.device])
+            # A chamber's set point that has a name of its own is temperature_c as well: one output, not two
+            # that bring it to a safe value each.
+            same = self._of(instruments[row.device], row.control)
+            self._by_name[row.name] = same or Output(row, instruments[row.device])
         self._by_hand: dict[tuple[Instrument, str], Output] = {}
         """Controls that are no output of the station, and that somebody has set: Down means them too."""
 
     def set_by_hand(self, instrument: Instrument, device: str, control: str) -> None:
         """Keep in mind that a person sets a control, so that it falls back with everything else (rule 20)."""
-        if not any(
-            each.instrument is instrument and each.row.control == control for each in self._by_name.values()
-        ):
+        if self._of(instrument, control) is None:
             row = StationOutput(name=control, device=device, control=control)
             self._by_hand[instrument, control] = Output(row, instrument)
 
+    def _of(self, instrument: Instrument, control: str) -> Output | None:
+        same = (each for each in self._by_name.values() if each.instrument is instrument)
+        return next((each for each in same if each.row.control == control), None)
+
+    @property
+    def _composed(self) -> list[Output]:
+        """Return the station's outputs, each once though it may have two names."""
+        return list(dict.fromkeys(self._by_name.values()))
+
     @property
     def _all(self) -> list[Output]:
-        return [*self._by_name.values(), *self._by_hand.values()]
+        return [*self._composed, *self._by_hand.values()]
 
     @property
     def names(self) -> frozenset[str]:
@@ -199,8 +209,14 @@ class Outputs:
 
     def apply(self, wanted: dict[str, float]) -> None:
         """Set what changed; never waits. Raises ``DeviceRefused`` for a value outside the range."""
+        asked: dict[Output, tuple[str, float]] = {}
         for name, value in wanted.items():
             output = self.get(name)
+            before, same = asked.setdefault(output, (name, value))
+            if same != value:
+                raise DeviceRefused(
+                    f"outputs {before} and {name} are one control: it cannot be {same:g} and {value:g}"
+                )
             if output.asked is None or not output.asked.strict or output.asked.value != value:
                 output.ask(value, strict=True)
 
@@ -249,7 +265,7 @@ class Outputs:
         )
 
     def _bring(self, field: str) -> None:
-        for each in self._by_name.values():
+        for each in self._composed:
             value: float | None = getattr(each.row, field)
             each.asked = None
             if value is not None:
@@ -261,6 +277,11 @@ class Outputs:
 
 def _control(kind: Kind, name: str) -> KindControl | None:
     return next((each for each in kind.controls if each.name == name), None)
+
+
+def _is_chamber(control: KindControl | None, kind: Kind) -> bool:
+    """Say whether a control is the temperature that a chamber holds."""
+    return control is not None and kind.type == "Chamber" and control.unit == "°C"
 
 
 def _run_of(kind: Kind) -> str | None:
@@ -277,7 +298,7 @@ def _chamber(configure: StationConfigure, instruments: dict[str, Instrument]) ->
         if instrument.kind.type != "Chamber":
             continue
         for control in instrument.kind.controls:
-            if control.unit == "°C":
+            if _is_chamber(control, instrument.kind):
                 return [StationOutput(name=CHAMBER, device=key, control=control.name)]
     return []
 

@@ -45,6 +45,18 @@ def test_an_output_of_that_name_is_taken_as_it_was_made(unit: Unit) -> None:
     assert (sent.minimum, sent.maximum) == (0.0, 60.0)
 
 
+def test_a_chamber_that_has_another_name_is_temperature_c_within_the_same_range(unit: Unit) -> None:
+    chamber = factories.make_device(unit, "c", model="chamber-modbus-int16")
+    own = {
+        "name": "oven", "device": str(chamber.uuid), "control": "set_point_c", "minimum": 10, "maximum": 60, "safe": 25,
+    }  # fmt: skip
+    station = _station(unit, chamber, outputs=[own])
+    oven, same = composition.configuration(station).outputs
+    assert (oven.name, same.name) == ("oven", "temperature_c")
+    assert (same.minimum, same.maximum, same.safe) == (10.0, 60.0, 25.0)
+    assert composition.limits_of_station(station).output_ranges["temperature_c"] == (10.0, 60.0)
+
+
 def test_an_output_without_a_range_has_its_controls(unit: Unit) -> None:
     lamp = factories.make_device(unit, "l", model="esp32-pwm-lamp")
     output = {"name": "lamp", "device": str(lamp.uuid), "control": "duty_0_pct", "maximum": 80}

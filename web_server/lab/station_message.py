@@ -51,9 +51,13 @@ def _outputs(station: Station, uses: list[StationDevice]) -> list[messages.Stati
     """
     models = {str(use.device.uuid): use.device.model for use in uses}
     outputs = msgspec.convert(station.outputs, list[messages.StationOutput])
+    named = {(each.device, each.control): each for each in outputs}
     if not any(each.name == CHAMBER for each in outputs):
         outputs += [
-            messages.StationOutput(name=CHAMBER, device=device, control=control["name"])
+            # With a name of its own it is the same output: its range and its values hold for both names.
+            msgspec.structs.replace(named[device, control["name"]], name=CHAMBER)
+            if (device, control["name"]) in named
+            else messages.StationOutput(name=CHAMBER, device=device, control=control["name"])
             for device, model in models.items()
             for control in model.controls
             if model.type == "Chamber" and control.get("unit") == "°C"
