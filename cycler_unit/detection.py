@@ -160,15 +160,20 @@ class Detection:
 
 def name_of(link: Link) -> str:
     """Return a link as a person writes it; a device on a bus adds its address there."""
-    base = link.get("name") or link.get("resource") or link.get("port") or link.get("url")
+    base = link.get("name") or (_can_bus(link) if link.get("kind") == "can" else None)
+    base = base or link.get("resource") or link.get("port") or link.get("url")
     if not base:
-        base = ":".join(
-            str(link[key]) for key in ("kind", "host", "interface", "channel", "address") if key in link
-        )
+        base = ":".join(str(link[key]) for key in ("kind", "host", "address") if key in link)
     where = [
         f"{key} {_number(key, link[key])}" for key in ("node", "unit", "slot", "channel_no") if key in link
     ]
     return " ".join([str(base), *(where if link.get("kind") in ("can", "caen", "modbus") else ())])
+
+
+def _can_bus(link: Link) -> str:
+    """Return what a CAN bus without a name is called: ``CAN can0``, ``CAN 239.74.163.2:43113``."""
+    place = str(link.get("channel", link.get("interface", "")))
+    return " ".join(["CAN", f"{place}:{link['port']}" if "port" in link else place]).strip()
 
 
 def _number(key: str, value: object) -> str:

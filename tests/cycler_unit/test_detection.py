@@ -105,7 +105,25 @@ def test_on_a_bus_of_many_only_the_free_devices_are_asked(buses: InventedBuses) 
     report = found.scan(make_safe=False)
     assert buses.asked[0][1] == [device_key({**CAN, "node": 0x13})]
     assert [each.link["node"] for each in report.devices] == [0x14]
-    assert report.devices[0].link_name == "can:virtual:c1 node 0x14"
+    assert report.devices[0].link_name == "CAN c1 node 0x14"
+
+
+@pytest.mark.parametrize(
+    ("link", "name"),
+    [
+        ({"interface": "socketcan", "channel": "can0"}, "CAN can0"),
+        ({"interface": "udp_multicast", "channel": "239.74.163.2", "port": 43113}, "CAN 239.74.163.2:43113"),
+        ({"interface": "socketcan", "channel": "can0", "name": "left bench"}, "left bench"),
+    ],
+)
+def test_a_can_bus_is_called_by_its_own_name_and_its_devices_by_their_place_on_it(
+    buses: InventedBuses, link: dict[str, Any], name: str
+) -> None:
+    link = {"kind": "can", **link}
+    buses.add(RELAY, {**link, "node": 0x13}, "1")
+    found = Devices([link], buses)
+    assert found.scan(make_safe=False).devices[0].link_name == f"{name} node 0x13"
+    assert found.bus_named(name) == link
 
 
 def test_a_device_in_use_is_not_marked_as_gone(buses: InventedBuses) -> None:

@@ -83,7 +83,7 @@ class Simulators:
             if described["name"] not in own:
                 continue
             for number, link in enumerate(described["links"]):
-                named = {"name": f"{described['name']}{f' {number}' if number else ''}", **link}
+                named = {"name": _link_name(described["name"], number, link, links), **link}
                 places = [{key: part for key, part in each.items() if key != "name"} for each in links]
                 if {key: part for key, part in named.items() if key != "name"} not in places:
                     links.append(named)
@@ -104,3 +104,10 @@ class Simulators:
     def stop(self) -> None:
         """End the program."""
         self.process.stop()
+
+
+def _link_name(device: str, number: int, link: dict[str, Any], links: list[dict[str, Any]]) -> str:
+    """Name a device's link after it; a CAN bus, on which there may be many, has a name of its own."""
+    if link["kind"] == "can":
+        device, number = "CAN", sum(each["kind"] == "can" for each in links)
+    return f"{device} {number}" if number else device

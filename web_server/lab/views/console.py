@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from web_server.page import forbid, page
 SECTION = "units"
 # Kinds of link that carry text.
 _TEXT = ("visa", "serial")
+# What a unit adds to the name of a CAN bus for a device on it.
+_ON_CAN = re.compile(r" (node 0x[0-9A-F]+|unit \d+)$")
 _SHOWN = 50
 
 
@@ -38,13 +41,27 @@ def console(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 def links_of(unit: Unit) -> list[dict[str, Any]]:
-    """Return the links that the unit has reported, each once: ``{name, kind, who}``."""
+    """Return the links that the unit has reported, each once: ``{name, kind, who}``.
+
+    A CAN bus is one link, by its own name, whoever is on it.
+    """
+    told = [
+        (device.link_name, device.link_settings, str(device))
+        for device in unit.devices.select_related("model").order_by("link_name")
+    ]
+    told += [
+        (str(each.get("link_name", "")), each.get("link") or {}, each.get("answered", "")[:60])
+        for each in unit.unknown_devices
+    ]
     found: dict[str, dict[str, Any]] = {}
-    for device in unit.devices.select_related("model"):
-        entry = {"kind": str(device.link_settings.get("kind", "")), "who": str(device)}
-        found.setdefault(device.link_name, {"name": device.link_name, **entry})
-    for stranger in unit.unknown_devices:
-        kind = str((stranger.get("link") or {}).get("kind", ""))
-        name = str(stranger.get("link_name", ""))
-        found.setdefault(name, {"name": name, "kind": kind, "who": stranger.get("answered", "")[:60]})
+    for place, link, who in told:
+        kind = str(link.get("kind", ""))
+        name = bus_of(place) if kind == "can" else place
+        entry = found.setdefault(name, {"name": name, "kind": kind, "who": ""})
+        entry["who"] = ", ".join(filter(None, [entry["who"], who]))
     return [entry for name, entry in found.items() if name]
+
+
+def bus_of(place: str) -> str:
+    """Return the bus of a device's place on CAN: ``CAN`` of ``CAN node 0x13``."""
+    return _ON_CAN.sub("", place)
