@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,9 +17,11 @@ from typing import Any
 from cycler_unit.buses.protocol import Buses, Frame, bus_key
 from cycler_unit.clock import iso
 from cycler_unit.commands import Answer
+from cycler_unit.console_rules import acts, dangerous
 from cycler_unit.contract import Refusal
 from cycler_unit.devices import Devices
 from cycler_unit.drivers.errors import DriverError
+from cycler_unit.live_ear import LiveEar
 from wire.messages import CanListen, CanSend, Message, ScpiMessage
 
 logger = logging.getLogger("cycler_unit.console")
@@ -35,20 +36,10 @@ LONGEST_TEXT = 4000
 SCAN_WAIT_S = 2.0
 # While a device of the bus runs, an answer is awaited for so long: inside the permit of its output (rule 8).
 RUNS_S = 0.25
-# A live listener ends when nobody has asked for so long, and keeps so many frames for who asks late.
-EAR_S, EAR_FRAMES = 10.0, 5000
-# One look of a live listener; what came is handed on at the latest after it.
-LOOK_S = 0.25
 # Longer answers do not fit into one message of the broker with everything around them.
 REPLY_FRAMES = 1000
 
 ID_MAX, PAYLOAD_MAX = 0x7FF, 8
-# Ids 0x000 to 0x00F: node 0, which every EPC obeys.
-NODE_0 = range(0x010)
-# Questions that do something: a self-test or calibration moves the output, reading the queue empties it.
-ACTING = frozenset(
-    {"*TST?", "*CAL?", "CAL?", "SYST:ERR?", "SYST:ERR:ALL?", "SYSTEM:ERROR?", "SYST:ERR:NEXT?"}
-)
 Running = Callable[[], dict[str, str]]
 """Which buses have a device that runs: bus key → who runs there."""
 
@@ -129,8 +120,8 @@ class Console:
         return link
 
     def _query(self, link: dict[str, Any], args: ScpiMessage) -> dict[str, Any]:
-        if not is_pure_query(args.text):
-            self._refuse_running(link, f"{args.text!r} is no pure question and")
+        if (why := acts(args.text)) is not None:
+            self._refuse_running(link, f"{args.text!r} is no pure question ({why}) and")
         began = time.monotonic()
         with self._devices.opening(link, SCAN_WAIT_S) as may:
             self._refuse_scan(may)
@@ -202,95 +193,6 @@ class Console:
                 self._ears[key] = LiveEar(self._buses, link, args.id, args.mask)
                 self._ears[key].start()
             return self._ears[key]
-
-
-class LiveEar(threading.Thread):
-    """Listens as long as somebody asks; frames are numbered, so that who asks again misses none."""
-
-    def __init__(self, buses: Buses, link: dict[str, Any], frame_id: int, mask: int) -> None:
-        super().__init__(name="can-listen", daemon=True)
-        self._buses, self._link, self._id, self._mask = buses, link, frame_id, mask
-        self._frames: deque[tuple[int, Frame]] = deque(maxlen=EAR_FRAMES)
-        self._count = 0
-        self._came = threading.Condition()
-        self._asked_s = time.monotonic()
-        self._failed: DriverError | None = None
-        self._ended = False
-        self._fresh = True
-
-    def run(self) -> None:
-        """Listen in short looks; ends when nobody asks any more or the bus is gone."""
-        while not self._ended and time.monotonic() - self._asked_s < EAR_S:
-            try:
-                heard = self._buses.listen(self._link, LOOK_S, self._id, self._mask, EAR_FRAMES)
-            except DriverError as error:
-                with self._came:
-                    self._failed = error
-                    self._came.notify_all()
-                return
-            if heard:
-                with self._came:
-                    for frame in heard:
-                        self._count += 1
-                        self._frames.append((self._count, frame))
-                    self._came.notify_all()
-
-    def stop(self) -> None:
-        """End at the next look."""
-        self._ended = True
-        with self._came:
-            self._came.notify_all()
-
-    def take(self, after: int, seconds: float, most: int) -> tuple[list[tuple[int, Frame]], int, int]:
-        """Return (frames, how many were lost before them, the number to ask on with).
-
-        ``after`` 0 looks for the whole time; else what came after that number, as soon as there is any.
-        """
-        until_s = time.monotonic() + seconds
-        with self._came:
-            self._asked_s = time.monotonic()
-            # The first look of all takes everything since the listener began, which was for it.
-            first = self._count if after == 0 and not self._fresh else max(0, after)
-            self._fresh = False
-            if first > self._count:  # numbered by a listener that has ended since
-                first = 0
-            while (left_s := until_s - time.monotonic()) > 0 and not self._ended:
-                there = self._count - first
-                if self._failed is not None:
-                    raise self._failed
-                if there >= most or (after and there > 0):
-                    break
-                self._came.wait(left_s)
-                self._asked_s = time.monotonic()
-            if self._failed is not None:
-                raise self._failed
-            frames = [each for each in self._frames if each[0] > first][:most]
-            lost = max(0, frames[0][0] - first - 1) if frames else 0
-            # A first look that heard nothing still begins a numbering: 0 would begin anew.
-            return frames, lost, frames[-1][0] if frames else max(first, self._count) or -1
-
-
-def is_pure_query(text: str) -> bool:
-    """Tell whether every part of a message only asks: its header ends with a question mark."""
-    parts = [part.strip() for part in text.split(";")]
-    headers = [part.split()[0].upper() if part else "" for part in parts]
-    return all(header.endswith("?") and header.lstrip(":") not in ACTING for header in headers)
-
-
-def dangerous(frame_id: int, payload: bytes) -> str | None:
-    """Return why a frame may not be sent unless forced, None when it may (wire.md)."""
-    from cycler_unit.buses import can  # on use: a unit without CAN does not load python-can
-
-    if frame_id in NODE_0:
-        return f"id 0x{frame_id:03X} is node 0, which every EPC on the bus obeys"
-    if frame_id & 0xF >= 8:
-        return f"message type 0x{frame_id & 0xF:X} locks an EPC until its power is cycled"
-    length = can.LENGTHS.get(frame_id & 0xF)
-    if length is not None and len(payload) != length:
-        return (
-            f"message type 0x{frame_id & 0xF:X} has {length} bytes, not {len(payload)}: an EPC would lock up"
-        )
-    return None
 
 
 def shown(frame: Frame) -> dict[str, Any]:

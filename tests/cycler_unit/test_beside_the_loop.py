@@ -16,7 +16,7 @@ import pytest
 
 from cycler_unit import catalogue, stop_all
 from cycler_unit.buses.protocol import Seen
-from cycler_unit.console import RUNS_S, Console, is_pure_query
+from cycler_unit.console import RUNS_S, Console
 from cycler_unit.devices import Devices
 from cycler_unit.owner import leftovers
 from cycler_unit.stations import Kept, StationFolder
@@ -48,11 +48,6 @@ def test_a_question_that_nobody_answers_does_not_keep_a_running_device_from_its_
     console._query(LINK, ScpiMessage(link="psu", text="FOO?", timeout_s=20.0))
     assert waited == [RUNS_S if running else 20.0]
     console.stop()
-
-
-@pytest.mark.parametrize("text", ["*TST?", "*CAL?", "SYST:ERR?", ":syst:err?", "*IDN?;*TST?"])
-def test_a_question_that_does_something_is_no_pure_question(text: str) -> None:
-    assert not is_pure_query(text)
 
 
 def test_a_driver_that_fails_on_one_link_keeps_no_other_device_on() -> None:

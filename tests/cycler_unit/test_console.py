@@ -12,7 +12,7 @@ import pytest
 from cycler_unit import logs
 from cycler_unit.buses.local import LocalBuses
 from cycler_unit.buses.protocol import Frame
-from cycler_unit.console import is_pure_query
+from cycler_unit.console_rules import acts
 from cycler_unit.contract import Refusal
 from cycler_unit.drivers.errors import DeviceLost
 from tests.cycler_unit.free_bench import CAN_LINK, RELAY, TEXT_LINK, FakeStation, FreeBench
@@ -94,18 +94,38 @@ def test_a_running_bus_answers_pure_questions_only(bench: FreeBench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "pure"),
+    "text", ["*IDN?", "MEAS:VOLT? (@1)", ":MEASure:FLOW?", "VOLT? MAX;:CURR?", "SYST:ERR:COUN?"]
+)
+def test_a_pure_question_does_nothing(text: str) -> None:
+    assert acts(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
     [
-        ("*IDN?", True),
-        ("MEAS:VOLT? (@1)", True),
-        ("VOLT 5", False),
-        ("A?;VOLT 5", False),
-        ("", False),
-        ("A?;", False),
+        ("VOLT 5", "question mark"),
+        ("A?;VOLT 5", "VOLT 5 does not end"),
+        ("", "empty part"),
+        ("A?;", "empty part"),
+        ("SYST:ERR?", "error queue"),
+        ("system:error:next?", "error queue"),
+        ("*IDN?;:SYST:ERROR:ALL?", "error queue"),
+        ("*TST?", "self-test"),
+        (":CAL:ZERO?", "calibration"),
+        ("*ESR?", "event register"),
     ],
 )
-def test_what_a_pure_question_is(text: str, pure: bool) -> None:
-    assert is_pure_query(text) is pure
+def test_what_acts_is_no_pure_question(text: str, what: str) -> None:
+    assert what in (acts(text) or "")
+
+
+def test_the_error_queue_of_a_running_bus_is_left_to_its_driver(bench: FreeBench) -> None:
+    assert bench.ask("scpi.query", scpi("SYST:ERR?")).outcome == "done", "on an idle bus it may be read"
+    run_on(bench, TEXT_LINK)
+    told = bench.ask("scpi.query", scpi("SYST:ERR?"))
+    assert told.outcome == "refused"
+    assert "reading the error queue empties it" in told.reason
+    assert bench.buses.sent == ["SYST:ERR?"]
 
 
 def test_a_device_in_somebodys_hands_closes_its_bus_to_writes(bench: FreeBench) -> None:
