@@ -9,6 +9,8 @@ from cycling.reading import Reading
 from cycling.state import State, StepMemory
 from cycling.steps import WaitFor
 
+# What a person is to do comes after this, and last; the rest is waited for by itself.
+OPERATOR = "operator: "
 # Times are counted from here.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,7 +38,7 @@ def unmet(raw: WaitFor, reading: Reading, state: State, step: StepMemory) -> lis
         held = f" for {measure.hold_s:g} s" if measure.hold_s else ""
         missing.append(f"{measure.name} {measure.op} {measure.value:g}{held}")
     if raw.operator is not None and state.asked.confirmed is None:
-        missing.append(f"operator: {raw.operator}")
+        missing.append(f"{OPERATOR}{raw.operator}")
     return missing
 
 

@@ -116,7 +116,11 @@ CASES: list[tuple[str, Callable[[SimpleNamespace], Any], str | Callable[[SimpleN
     ("unheard", _unheard, "connection refused"),
     ("held", _held, lambda lab: _asked("experiment.resume")),
     ("held", _held_with_alarm, lambda lab: _asked("station.acknowledge")),
-    ("waiting", lambda lab: _run(lab, waiting_for="a full tank"), lambda lab: _asked("experiment.resume")),
+    (
+        "waiting",
+        lambda lab: _run(lab, waiting_for="operator: fill the tank"),
+        lambda lab: _asked("experiment.resume"),
+    ),
     ("inspect", lambda lab: quarantine.put(lab.battery, "over voltage"), "Record the inspection"),
     ("warning", lambda lab: _alarm(lab, severity="warning"), lambda lab: _asked("station.acknowledge")),
     ("overdue", _overdue, "E1"),
@@ -184,3 +188,17 @@ def test_a_viewer_sees_the_cause_without_a_button_that_would_be_refused(
     need = _needs(client)["held"]
     assert "held after a power cut" in need
     assert not FORM.findall(need)
+
+
+def test_the_line_on_top_does_not_say_that_all_is_well_while_a_test_waits_for_somebody(
+    small_lab: SimpleNamespace, viewer: Person, client: Client
+) -> None:
+    client.force_login(viewer)
+    run = _run(small_lab, waiting_for="25 ± 1 °C")
+    assert "nothing is wrong" in client.get("/monitor/glance/").content.decode()
+    for columns in ({"waiting_for": "operator: fill the tank"}, {"waiting_for": "", "status": "paused"}):
+        Experiment.objects.filter(pk=run.pk).update(**columns)
+        line = client.get("/monitor/glance/").content.decode()
+        assert "1 test waits for somebody" in line
+        assert "nothing is wrong" not in line
+        assert "Needs attention <span>1</span>" in client.get("/").content.decode()

@@ -65,7 +65,7 @@ def test_the_order_is_the_designs(administrator: Person, small_lab: SimpleNamesp
         station = factories.make_station(unit, name)
         _alarm(station, severity="unsafe" if kind == "unsafe" else "trip")
         Station.objects.filter(pk=station.pk).update(state=kind)
-    for name, columns in (("H", {"status": "paused"}), ("W", {"waiting_for": "fill the tank"})):
+    for name, columns in (("H", {"status": "paused"}), ("W", {"waiting_for": "operator: fill the tank"})):
         other = SimpleNamespace(
             battery=factories.make_battery(name),
             station=factories.make_station(unit, name),
@@ -160,11 +160,29 @@ def test_a_cancelled_test_leaves_nothing_to_take_out(small_lab: SimpleNamespace)
 
 
 def test_a_waiting_step_waits_since_it_began(small_lab: SimpleNamespace) -> None:
-    run = _running(small_lab, waiting_for="fill the tank")
+    run = _running(small_lab, waiting_for="operator: fill the tank")
     began = timezone.now() - timedelta(hours=3)
     services.add_event(run, "step", "step 2 began", at=began, step=2)
     Experiment.objects.filter(pk=run.pk).update(percent=40.0, updated_at=timezone.now())
     assert _one("waiting").since == began
+
+
+@pytest.mark.parametrize(
+    "waiting_for",
+    ["25 ± 1 °C", "the time 2026-05-01", "flow above 100 for 2 s", "checking the wiring at rest"],
+)
+def test_what_comes_by_itself_waits_for_nobody(small_lab: SimpleNamespace, waiting_for: str) -> None:
+    run = _running(small_lab, waiting_for=waiting_for)
+    assert _kinds() == []
+    Experiment.objects.filter(pk=run.pk).update(waiting_for=f"{waiting_for}, operator: open the valve")
+    assert _one("waiting").text == "E1 waits for somebody: open the valve"
+
+
+def test_a_start_waits_for_nobody(small_lab: SimpleNamespace) -> None:
+    run = factories.make_experiment(small_lab.battery, small_lab.profile, small_lab.station)
+    services.set_status(run, "starting", active_station=small_lab.station, active_battery=small_lab.battery)
+    Experiment.objects.update(waiting_for="checking the wiring at rest")
+    assert _kinds() == []
 
 
 def test_a_latched_station_whose_alarm_is_still_to_come_is_said(small_lab: SimpleNamespace) -> None:
@@ -276,7 +294,7 @@ def test_the_questions_do_not_grow_to_forty_stations(
             profile=small_lab.profile,
         )
         cells.load(small_lab.operator, lab.battery, lab.station)
-        run = _running(lab, waiting_for="fill the tank" if n % 3 else "")
+        run = _running(lab, waiting_for="operator: fill the tank" if n % 3 else "")
         if n % 4 == 0:
             _alarm(lab.station, experiment=run)
         if n % 2:

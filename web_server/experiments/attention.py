@@ -164,9 +164,9 @@ def _running(now: datetime, held: set[int | None]) -> Iterable[Need]:
             event = paused.get(row.pk)
             why = event.text if event else f"{row.name} is paused"
             yield Need("held", why, row, event.at if event else row.updated_at)
-        elif row.waiting_for:
+        elif row.asked_of_somebody:
             since = row.step_since or row.started_at or row.updated_at
-            yield Need("waiting", f"{row.name} waits for {row.waiting_for}", row, since)
+            yield Need("waiting", f"{row.name} waits for somebody: {row.asked_of_somebody}", row, since)
         else:
             yield from _slow(row, now)
 

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from cycling.waiting import OPERATOR
 from web_server.cells.models import Battery
 from web_server.lab.models import Station, Unit
 from web_server.lib.entity import Entity
@@ -153,6 +154,14 @@ class Experiment(Entity):
     def is_complete(self) -> bool:
         """Whether it is final and every sample up to its last is stored."""
         return self.is_final and self.sample_count >= (self.last_seq or 0)
+
+    @property
+    def asked_of_somebody(self) -> str:
+        """What its running step asks a person to do; empty when it waits for nobody.
+
+        A temperature, a time or a wiring check is waited for too, but comes by itself.
+        """
+        return self.waiting_for.partition(OPERATOR)[2] if self.status == Status.RUNNING else ""
 
     @property
     def progress(self) -> dict[str, Any]:

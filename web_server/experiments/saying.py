@@ -41,8 +41,10 @@ def first_line(experiment: Experiment, last_status: Event | None = None) -> Line
             return Line(experiment.queued_because or "waits for its turn", "info")
         case Status.STARTING:
             return Line(_starting(experiment), "info")
+        case Status.RUNNING if experiment.asked_of_somebody:
+            return Line(f"waits for somebody: {experiment.asked_of_somebody}", "warning")
         case Status.RUNNING if experiment.waiting_for:
-            return Line(f"waits for {experiment.waiting_for}", "warning")
+            return Line(f"waits for {experiment.waiting_for}", "info")
         case Status.RUNNING:
             return Line("", "success")
         case Status.PAUSED:

@@ -41,8 +41,9 @@ def trouble(request: HttpRequest) -> HttpResponse:
 
 
 def _needs() -> dict[str, Any]:
-    needs, more = attention.listed(attention.needs())
-    return {"needs": needs, "more": more}
+    found = attention.needs()
+    needs, more = attention.listed(found)
+    return {"needs": needs, "more": more, "total": len(found)}
 
 
 def line(request: HttpRequest) -> HttpResponse:
