@@ -235,7 +235,7 @@ def test_what_is_unhealthy_is_said(hv: ScriptedHv, status: int, current_ua: floa
 def test_what_is_no_number_is_never_healthy(hv: ScriptedHv, number: float) -> None:
     device = channel(hv)
     hv.script += reading(0, 0x0001, current_ua=number)[:3]
-    with pytest.raises(DeviceLost, match="says (nan|inf) of IMonH of channel 0"):
+    with pytest.raises(DeviceLost, match=r"says (nan|inf) of IMonH of channel 0"):
         device.read()
     device.close()
     device = channel(hv)

@@ -31,6 +31,10 @@ FRESH: list[Exchange | str] = [
     ("SINK:RES?", "2000.000 OHM"),
 ]
 ON: list[Exchange | str] = ["OUTP ON", ("OUTP?", "ON")]
+# How off is read back, and who has control meanwhile.
+OFF_AND_OWNER = "OUTP?;:SYST:LOCK:OWN?"
+OFF: list[Exchange | str] = ["OUTP OFF", (OFF_AND_OWNER, "OFF;REMOTE")]
+LOST: list[Exchange | str] = ["OUTP OFF", (OFF_AND_OWNER, "ON;LOCAL")]
 # Asked back with every set point while on.
 BOUNDS = "VOLT?;:CURR?;:SINK:CURR?;:OUTP?"
 CHARGE = Target("cc", "charge", current_a=10.0, voltage_max_v=4.2, voltage_min_v=2.5)
@@ -179,8 +183,7 @@ def test_cr_selects_resistance_mode_with_the_output_off(psb: Psb10060_60, link: 
     charging(psb, link)
     with expected(
         link,
-        "OUTP OFF",
-        ("OUTP?", "OFF"),
+        *OFF,
         "SYST:CONF:MODE UIR",
         ("SYST:CONF:MODE?", "UIR"),
         (FRESH[0][0], "4.20 V;10.00 A;1500 W;0.00 A;1500 W"),
@@ -307,9 +310,18 @@ def test_an_output_that_does_not_go_on_is_refused(psb: Psb10060_60, link: Dialog
         psb.apply(CHARGE)
 
 
+def test_make_safe_of_a_slow_output_keeps_control(psb: Psb10060_60, link: Dialogue) -> None:
+    charging(psb, link)
+    slow: list[Exchange | str] = ["OUTP OFF", (OFF_AND_OWNER, "ON;REMOTE")]
+    with expected(link, *slow, "SYST:LOCK ON", "OUTP OFF", ("OUTP?", "OFF")):
+        psb.make_safe()
+    with expected(link, *FRESH, *TO_CHARGE, *ON):
+        psb.apply(CHARGE)
+
+
 def test_make_safe_needs_one_command_and_its_echo(psb: Psb10060_60, link: Dialogue) -> None:
     charging(psb, link)
-    with expected(link, "OUTP OFF", ("OUTP?", "OFF")):
+    with expected(link, *OFF):
         psb.make_safe()
 
 
@@ -317,7 +329,7 @@ def test_make_safe_takes_control_to_switch_off_and_leaves_the_fault_to_be_seen(
     psb: Psb10060_60, link: Dialogue
 ) -> None:
     charging(psb, link)
-    with expected(link, "OUTP OFF", ("OUTP?", "ON"), "SYST:LOCK ON", "OUTP OFF", ("OUTP?", "OFF")):
+    with expected(link, *LOST, "SYST:LOCK ON", "OUTP OFF", ("OUTP?", "OFF")):
         psb.make_safe()
     with expected(link), pytest.raises(DeviceFault, match="was taken away; open it again"):
         psb.apply(CHARGE)
@@ -330,8 +342,7 @@ def test_make_safe_says_so_when_the_output_stays_on(psb: Psb10060_60, link: Dial
     with (
         expected(
             link,
-            "OUTP OFF",
-            ("OUTP?", "ON"),
+            *LOST,
             "SYST:LOCK ON",
             "OUTP OFF",
             ("OUTP?", "ON"),
@@ -513,7 +524,7 @@ def test_a_load_carries_its_floor_and_switches_its_input(load: El9080_170B, link
     with expected(link, ("MEAS:ARR?", "3.61 V, 5.0 A, 18 W")):
         measured = load.read()
     assert (measured.voltage_v, measured.current_a, measured.power_w) == (3.61, -5.0, -18.0)
-    with expected(link, "INP OFF", ("INP?", "OFF")):
+    with expected(link, "INP OFF", ("INP?;:SYST:LOCK:OWN?", "OFF;REMOTE")):
         load.make_safe()
 
 
