@@ -190,6 +190,67 @@ def test_only_a_temperature_is_named_temperature(unit: Unit, relays: Device) -> 
     _composed(unit, "q", measures=[{**measure, "measure": "ext_temperature_c"}])
 
 
+def test_a_zones_form_brings_back_every_value_as_it_was_saved(
+    unit: Unit, coupler: Device, manager: Person, client: Client
+) -> None:
+    """A form that lost what an output does would take it away with the next change of the name."""
+    output = {"name": "siren", "device": str(coupler.uuid), "control": "siren"}
+    zone = _zone(manager, unit, coupler, outputs=[{**output, "on_trip": 1.0, "normal": 0.0}])
+    client.force_login(manager)
+    typed = _typed(client, f"/zones/{zone.uuid}/edit/")
+    assert client.post(f"/zones/{zone.uuid}/edit/", {**typed, "name": "Room 2"}).status_code == 302
+    zone.refresh_from_db()
+    assert zone.name == "Room 2"
+    assert zone.outputs == [{**output, "on_trip": 1.0, "normal": 0.0, "on_server_lost": False}]
+
+
+def test_a_stations_form_brings_back_every_value_as_it_was_saved(
+    unit: Unit, relays: Device, manager: Person, client: Client
+) -> None:
+    power = factories.make_device(unit, "3")
+    output = {"name": "pump", "device": str(relays.uuid), "control": "relay_0", "safe": 1.0, "on_trip": 0.0}
+    station = factories.make_station(
+        unit,
+        devices=[{"device": power, "role": "power"}, {"device": relays, "role": "auxiliary"}],
+        outputs=[output],
+    )
+    client.force_login(manager)
+    address = f"/stations/{station.uuid}/edit/"
+    assert client.post(address, {**_typed(client, address), "location": "Shelf 2"}).status_code == 302
+    station.refresh_from_db()
+    assert (station.location, station.outputs) == ("Shelf 2", [output])
+
+
+def _typed(client: Client, address: str) -> dict[str, Any]:
+    """Return what a browser sends when the form of a page is saved as it stands."""
+    form = client.get(address).context["form"]
+    return {field.html_name: option for field in form if (option := _sent(field)) not in (None, "", False)}
+
+
+def _sent(field: Any) -> Any:
+    """Return what one field sends: of a select the option that is marked, else its first."""
+    given = field.value()
+    if not hasattr(field.field.widget, "choices"):
+        return given
+    offered = [str(value) for value, _ in field.field.choices]
+    return str(given) if str(given) in offered else offered[0]
+
+
+def test_what_a_zones_output_lacks_is_said_at_its_field(
+    unit: Unit, coupler: Device, manager: Person, client: Client
+) -> None:
+    client.force_login(manager)
+    typed = {
+        "name": "Room 1",
+        f"lock-{coupler.uuid}-door_closed": "The door",
+        f"act-{coupler.uuid}-siren": "siren",
+    }
+    page = client.post(f"/zones/new/?unit={unit.uuid}", typed).content.decode()
+    assert "&#x27;The door&#x27; is no name" in page
+    assert "Say what it does when an interlock opens." in page
+    assert 'value="The door"' in page
+
+
 # --- models that people add -------------------------------------------------------------------------------
 
 

@@ -295,7 +295,7 @@ def typed_of(station: Station) -> dict[str, Any]:
     for output in station.outputs:
         field = f"output-{output['device']}-{output['control']}"
         first[field] = output["name"]
-        first |= {f"{field}-{part}": output.get(part) for part, _ in VALUES}
+        first |= {f"{field}-{part}": inputs.typed(output.get(part)) for part, _ in VALUES}
     first |= {f"role-{use.device.uuid}": use.role for use in station.devices.select_related("device")}
     for row in station.measures.select_related("device"):
         first[_measure_field(row.device, row.measure)] = row.name

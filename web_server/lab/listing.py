@@ -60,7 +60,7 @@ def versions(row: Station) -> list[dict[str, Any]]:
 def _made_of(version: StationVersion) -> str:
     whole = json.loads(version.definition)
     parts = [
-        f"{device.get('name') or device['model']} as {roles.words(device['role'])}"
+        f"{device.get('name') or device['model']} as {roles.said(device['role'])}"
         for device in whole.get("devices", [])
     ]
     named = [measure["name"] for measure in whole.get("measures", [])]

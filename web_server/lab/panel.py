@@ -123,13 +123,18 @@ def _panel(target: Device | Station, station: Station | None, parts: list[Part])
         target=target,
         station=station,
         parts=parts,
-        hold=holds.now(held_through),
+        # A trip has ended the lease on the unit before the site hears so.
+        hold=None if _is_latched(station) else holds.now(held_through),
         stop=_stop(target),
         battery=target.loaded_battery if isinstance(target, Station) else None,
         needs_limits=bool(spans),
         refused=why_not(target),
         typed=[(name, label, unit, *spans[name]) for name, label, unit in TYPED if name in spans],
     )
+
+
+def _is_latched(station: Station | None) -> bool:
+    return station is not None and station.state in (Station.State.TRIPPED, Station.State.UNSAFE)
 
 
 def why_not(target: Device | Station) -> str:
@@ -149,7 +154,7 @@ def why_not(target: Device | Station) -> str:
         return "It is retired."
     if target.experiment:
         return f"It is running {target.experiment.name}. Down stops that."
-    if target.state in (Station.State.TRIPPED, Station.State.UNSAFE):
+    if _is_latched(target):
         return f"It is {target.state}: {target.state_detail or 'acknowledge its alarm first'}."
     return ""
 
@@ -158,9 +163,7 @@ def _part(
     device: Device, role: str, reading: DeviceReading | None, power: bool, station: Station | None = None
 ) -> Part:
     values = reading.values if reading else {}
-    part = Part(
-        device, roles.words(role) if station else role, power, read_at=reading.at if reading else None
-    )
+    part = Part(device, roles.said(role), power, read_at=reading.at if reading else None)
     set_by = {str(each.get("measure") or "") for each in device.model.controls}
     part.reads = [_read(measure, values, set_by) for measure in device.model.measures]
     if role != StationDevice.Role.POWER:
@@ -295,7 +298,8 @@ def outputs_in_words(station: Station) -> list[dict[str, str | None]]:
         known = {str(each["name"]): each for each in model.controls} if model is not None else {}
         control_ = known.get(str(entry.get("control")), {})
         values = {**entry, "now": station.output_values.get(entry["name"])}
-        said = {part: _amount(values.get(part), control_) for part in ("on_trip", "on_finish", "now")}
+        parts = ("minimum", "maximum", "safe", "on_trip", "on_finish", "now")
+        said = {part: _amount(values.get(part), control_) for part in parts}
         shown.append({"name": str(entry["name"]), **said})
     return shown
 

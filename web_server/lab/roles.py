@@ -35,6 +35,11 @@ def fitting(model: DeviceModel) -> list[tuple[str, str, str]]:
     return sorted(every, key=lambda entry: bool(entry[2]))
 
 
+def said(role: str) -> str:
+    """Return a role within a sentence."""
+    return "BMS" if role == Role.BMS else role
+
+
 def words(role: str) -> str:
     """Return a role as a person reads it."""
     return "BMS" if role == Role.BMS else str(Role(role).label)

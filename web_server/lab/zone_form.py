@@ -6,7 +6,9 @@ from typing import Any
 
 from django import forms
 
+from web_server.lab import outputs
 from web_server.lab.models import Device, Unit, Zone
+from web_server.lab.panel import words
 from web_server.lib import inputs
 
 _SWITCH = [("", "leave it"), (0, "off"), (1, "on")]
@@ -51,25 +53,47 @@ class ZoneForm(inputs.Styled):
     def _add_output(self, device: Device, control: dict[str, Any]) -> None:
         name = _act(device, str(control["name"]))
         self.fields[name] = inputs.text(f"{control['label']} of {device}", length=60)
-        for part, words in (("on_trip", "when one opens"), ("normal", "otherwise")):
+        for part, said in (("on_trip", "when one opens"), ("normal", "otherwise")):
             if control.get("switch"):
                 self.fields[f"{name}-{part}"] = forms.TypedChoiceField(
-                    label=words, choices=_SWITCH, coerce=float, empty_value=None, required=False
+                    label=said, choices=_SWITCH, coerce=float, empty_value=None, required=False
                 )
             else:
-                self.fields[f"{name}-{part}"] = inputs.number(words)
+                self.fields[f"{name}-{part}"] = inputs.number(said)
         self.fields[f"{name}-lost"] = forms.BooleanField(
             label="also when an alarm cannot reach the server", required=False
         )
 
+    def clean(self) -> dict[str, Any]:
+        """Check names where they were typed; an output says what it does when an interlock opens."""
+        typed = super().clean() or self.cleaned_data
+        for device in self.devices:
+            locks = [_lock(device, measure) for measure in _inputs(device)]
+            acts = [_act(device, str(control["name"])) for control in device.model.controls]
+            for name in (each for each in (*locks, *acts) if typed.get(each)):
+                for error in outputs.name_error(name, typed[name]):
+                    self.add_error(name, error["message"])
+            for name in acts:
+                given = f"{name}-on_trip"
+                if typed.get(name) and typed.get(given) is None and given not in self.errors:
+                    self.add_error(given, "Say what it does when an interlock opens.")
+        return typed
+
     def rows(self) -> list[dict[str, Any]]:
-        """Return the devices with their bound fields."""
+        """Return the devices with their bound fields: first those that can guard a zone by themselves."""
+        rows = self._rows()
+        for row in rows:
+            row["open"] = any(output["name"].value() for output in row["outputs"])
+        useful = [row for row in rows if row["interlocks"] or row["outputs"]]
+        return sorted(useful, key=lambda row: not row["interlocks"])
+
+    def _rows(self) -> list[dict[str, Any]]:
         return [
             {
                 "device": device,
                 "interlocks": [
                     {
-                        "label": measure,
+                        "label": words(measure),
                         "name": self[_lock(device, measure)],
                         "ok": self[f"{_lock(device, measure)}-ok"],
                     }
@@ -141,6 +165,7 @@ def typed_of(zone: Zone) -> dict[str, Any]:
         first |= {field: lock["name"], f"{field}-ok": int(lock.get("ok", 1))}
     for output in zone.outputs:
         field = f"act-{output['device']}-{output['control']}"
-        first |= {field: output["name"], f"{field}-on_trip": output["on_trip"]}
-        first |= {f"{field}-normal": output.get("normal"), f"{field}-lost": output.get("on_server_lost")}
+        first |= {field: output["name"], f"{field}-on_trip": inputs.typed(output["on_trip"])}
+        first |= {f"{field}-normal": inputs.typed(output.get("normal"))}
+        first |= {f"{field}-lost": output.get("on_server_lost")}
     return first

@@ -51,6 +51,11 @@ def text(
     )
 
 
+def typed(amount: float | None) -> float | int | None:
+    """Return a stored number as a person types it: 25 for 25.0, so that a switch finds its choice."""
+    return int(amount) if amount is not None and float(amount).is_integer() else amount
+
+
 def lines(label: str, *, hint: str = "", rows: int = 3) -> forms.CharField:
     """Return a field for some lines of text."""
     return forms.CharField(

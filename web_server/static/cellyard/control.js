@@ -51,7 +51,7 @@ function lost(why) {
   lease = null;
   clearInterval(timer);
   holding(false);
-  say(take.querySelector("[data-lease-said]"), "error", `You have lost control: ${why} The unit switches off by itself.`);
+  say(take.querySelector("[data-lease-said]"), "error", `You have lost control: ${why.trim().replace(/[^.!?]$/, "$&.")} The unit switches off by itself.`);
   refresh();
 }
 
