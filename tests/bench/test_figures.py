@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from .figures import percentile, tail
-from .reaction import TRIP_V, reaction
+from .bench_unit import TRIP_V
+from .reaction import reaction
 
 
 def voltage(text: str) -> float | None:
@@ -18,8 +19,8 @@ def said(*messages: tuple[float, str, str]) -> list[dict[str, object]]:
 
 def test_a_reaction_is_from_the_first_violating_answer_to_the_first_off() -> None:
     log = said(
-        (1.00, "device", "OFF"), (1.10, "host", "3.7"), (1.20, "host", "4.5"), (1.21, "device", "READ"),
-        (1.22, "host", "4.5"), (1.23, "device", "OFF"), (1.24, "host", "4.5"), (1.25, "device", "OFF"),
+        (1.00, "device", "OFF"), (1.10, "host", "3.7"), (1.20, "host", "2.5"), (1.21, "device", "READ"),
+        (1.22, "host", "2.5"), (1.23, "device", "OFF"), (1.24, "host", "2.5"), (1.25, "device", "OFF"),
     )  # fmt: skip
     seconds, readings = reaction(log, voltage, lambda text: text == "OFF")
     assert seconds == pytest.approx(0.03)
@@ -27,7 +28,7 @@ def test_a_reaction_is_from_the_first_violating_answer_to_the_first_off() -> Non
 
 
 def test_a_log_without_a_violation_or_without_an_off_is_no_reaction() -> None:
-    for log in (said((1.0, "host", str(TRIP_V)), (1.1, "device", "OFF")), said((1.0, "host", "5.0"))):
+    for log in (said((1.0, "host", str(TRIP_V)), (1.1, "device", "OFF")), said((1.0, "host", "2.0"))):
         with pytest.raises(AssertionError, match="no violating reading"):
             reaction(log, voltage, lambda text: text == "OFF")
 
