@@ -10,42 +10,33 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-from cycler_unit import dbc
+from cycler_unit.simulators import epc_reports as reports
+from cycler_unit.simulators.epc_errors import Errors
 from cycler_unit.simulators.epc_rules import (
     BOOT,
     CC,
     COMM,
     CP,
-    CURRENT,
     CV,
-    ELECTRICAL,
     ERROR,
     HARD,
-    HS_V,
     IDLE,
     INT,
     LENGTHS,
     LIMIT_NAMES,
-    LS_I,
-    LS_V,
     REPORTS,
-    TEMP,
     TIME,
-    VOLTAGE,
-    WAIT,
     Point,
     acceptable_limits,
-    over,
+    ended,
     parse_limits,
     refusal,
     report_limits,
-)  # fmt: skip
+)
 
 ROUND_MS = 10.0
 MAILBOX_MS, STATUS_MS, ENDS_MS, NOTICE_MS = 0.1, 0.2, 0.3, 0.4
 FIFO = 3
-# A limit on current or power counts only so long after a mode was applied.
-SETTLE_MS = 100.0
 # Sheet 1.3: how often it measures temperatures; voltages and current are measured each round.
 WARMTH_MS = 1000.0
 # As long as the signed field goes.
@@ -91,21 +82,19 @@ class EpcMachine:
         """Store who it is; ``sensors`` are anode, body, ambient; ``heartbeat_step`` counts per round."""
         self.plant, self.node = plant, node
         self.heartbeat_step, self.limit_byte_order = heartbeat_step, limit_byte_order
-        anode, body, ambient = sensors
-        self._info = dbc.encode(
-            "EPC_INFO",
-            {
-                "DeviceId": node & 0x3F, "FwVersion": firmware, "HwRevision": revision, "HwVent": 0,
-                "HwConnector": connector, "HwAnodeTemp": anode, "HwBodyTemp": body, "HwAmbTemp": ambient,
-                "SerialNumber": serial_number,
-            },
-        )  # fmt: skip
+        self._info = reports.info(
+            node=node,
+            firmware=firmware,
+            revision=revision,
+            connector=connector,
+            sensors=sensors,
+            serial_number=serial_number,
+        )
+        self.errors = Errors()
         self.refuses = False
         self.clamp_ma: int | None = None
         self.misread_mv: int | None = None
         """What it tells the host as the cell's voltage, None for what it measures."""
-        self.forced = 0
-        """Error flags that a fault raises."""
         self.boots = -1
         self.boot(0.0)
 
@@ -117,10 +106,9 @@ class EpcMachine:
         self.locked = False
         self.point = Point()
         self.limits = dict(BOOT)
-        self.flags, self.last_value = 0, 0
-        self.heartbeat = (0, 10)
-        self.periods = {0xC: (0, 10), 0xD: (0, 10)}
-        self._hot = False
+        self.errors.clear()
+        self.heartbeat: reports.Period = (0, 10)
+        self.periods: dict[int, reports.Period] = {0xC: (0, 10), 0xD: (0, 10)}
         self._warmth = (0, 0, 0)
         self._warmed_ms = float("-inf")
         self._told_flags = 0
@@ -138,8 +126,8 @@ class EpcMachine:
         """End as the firmware does: off, one last STATUS, silence until the power is cycled."""
         self.locked = True
         self.plant.drive(None)
-        self.flags, self.last_value = flags, value
-        self._send(at_ms, 0xB, self._status())
+        self.errors.set(flags, value)
+        self._send(at_ms, 0xB, self.errors.status)
 
     def lock(self, now_ms: float) -> None:
         """Fail inside (a fault of the bench): the same end."""
@@ -163,7 +151,7 @@ class EpcMachine:
         """Tell whether every round matters now."""
         enabled = self.heartbeat[0] or any(on for on, _ in self.periods.values())
         resting = self.point.mode == IDLE and self.point == self._told_point
-        return bool(self._mailbox or enabled or self.flags or not resting)
+        return bool(self._mailbox or enabled or self.errors.flags or not resting)
 
     @property
     def due_ms(self) -> float:
@@ -186,7 +174,7 @@ class EpcMachine:
     @property
     def dormant(self) -> bool:
         """Tell whether only a frame or a reboot can change anything: off, and given up on its host."""
-        gave_up = bool(self.flags & COMM) and self.point.mode == ERROR
+        gave_up = bool(self.errors.flags & COMM) and self.point.mode == ERROR
         return self.locked or (gave_up and not self._mailbox)
 
     def sleep(self, now_ms: float) -> None:
@@ -202,11 +190,13 @@ class EpcMachine:
             return
         if at_ms - self._warmed_ms >= WARMTH_MS:
             self._warmth, self._warmed_ms = self.plant.temperatures(), at_ms
-        self._judge()
+        self.errors.judge(self.plant.electrical(), self._warmth, self.limits)
+        self._settle_mode()
         self._watch_now(at_ms)
         self._counter += self.heartbeat_step
-        if self.heartbeat[0] and self._counter >= self.heartbeat[1] and not self.flags & COMM:
-            self._raise(COMM, self._counter)
+        if self.heartbeat[0] and self._counter >= self.heartbeat[1] and not self.errors.flags & COMM:
+            self.errors.lift(COMM, self._counter)
+            self._settle_mode()
         self._read_mailbox(at_ms + MAILBOX_MS)
         if self.locked:
             return
@@ -221,36 +211,9 @@ class EpcMachine:
     def _send(self, at_ms: float, message: int, payload: bytes) -> None:
         self._out.append((round(at_ms, 1), self.node << 4 | message, payload))
 
-    # --- error flags ------------------------------------------------------------------------------
-
-    def _judge(self) -> None:
-        """Compare measurements with the limits in force; a flag goes when its cause goes."""
-        mv, ma, hs_mv = self.plant.electrical()
-        body, anode, ambient = self._warmth
-        before = self.flags
-        self.flags &= COMM | INT
-        for flag, value, message in ((HS_V, hs_mv, 0x4), (LS_V, mv, 0x2), (LS_I, ma, 0x3)):
-            if over(value, self.limits[message]) or self.forced & flag:
-                self._flag(flag, value, before)
-        # Sheet 1.8: the ambient check overwrites what body and anode have found, in the flag only.
-        self._hot = any(over(each, self.limits[0x6]) for each in (body, anode) if each)
-        if (ambient and over(ambient, self.limits[0x6])) or self.forced & TEMP:
-            self._flag(TEMP, ambient, before)
-        self._settle_mode()
-
-    def _flag(self, flag: int, value: int, before: int) -> None:
-        self.flags |= flag
-        if not before & flag:
-            self.last_value = value
-
-    def _raise(self, flag: int, value: int) -> None:
-        self.flags |= flag
-        self.last_value = value
-        self._settle_mode()
-
     def _settle_mode(self) -> None:
         """ERROR while anything is wrong, IDLE by itself when nothing is any more; the step is lost."""
-        wrong = bool(self.flags) or self._hot
+        wrong = self.errors.any
         if wrong and self.point.mode != ERROR:
             self.point = Point(mode=ERROR)
             self.plant.drive(None)
@@ -268,28 +231,11 @@ class EpcMachine:
     def watch(self, mv: int, ma: int, at_ms: float) -> bool:
         """End the running mode when its limit is reached; True when it did."""
         point, ran_ms = self.point, at_ms - self._applied_ms
-        if point.mode in (IDLE, ERROR) or not self._ended(point, mv, ma, ran_ms):
+        if point.mode in (IDLE, ERROR) or not ended(point, self._charging, mv, ma, ran_ms):
             return False
         self.point = Point()
         self.plant.drive(None)
         return True
-
-    def _ended(self, point: Point, mv: int, ma: int, ran_ms: float) -> bool:
-        if point.limit == TIME:
-            # Compared unsigned: a negative time is about 49 days.
-            return ran_ms >= point.limit_ref & 0xFFFFFFFF
-        if point.mode == WAIT:
-            return False
-        if point.limit == VOLTAGE:
-            return mv >= point.limit_ref if self._charging else mv <= point.limit_ref
-        if ran_ms < SETTLE_MS:
-            return False
-        value = ma if point.limit == CURRENT else int(ma * mv / 100_000)
-        if point.mode == CV:
-            return value <= point.limit_ref if self._charging else value >= point.limit_ref
-        if point.mode == CP:
-            return value <= point.limit_ref if self._charging else value >= point.limit_ref
-        return value >= point.limit_ref
 
     # --- the mailbox ------------------------------------------------------------------------------
 
@@ -314,15 +260,15 @@ class EpcMachine:
 
     def _accepted(self) -> None:
         """Any accepted frame ends a communication error and starts the counter anew."""
-        if self.flags & COMM:
-            self.flags &= ~COMM
+        if self.errors.flags & COMM:
+            self.errors.flags &= ~COMM
             self._counter = 0
             self._settle_mode()
 
     def _mode(self, payload: bytes, at_ms: float, poisoned: bool) -> bool:
         """Take or refuse a set point; either way the answer is what the device now holds."""
         wanted = Point.decode(payload)
-        if wanted.mode == IDLE and wanted.on and not self.flags & ELECTRICAL:
+        if wanted.mode == IDLE and wanted.on and not self.errors.electrical:
             self._send(at_ms, 0x0, payload)
             self._lock(at_ms, INT, 0)
             return True
@@ -338,7 +284,7 @@ class EpcMachine:
         """Tell whether a set point is refused; off is never refused by a fault of the bench."""
         if self.refuses and wanted.on:
             return True
-        return bool(self.flags & ELECTRICAL) or self._hot or refusal(wanted, self.limits)
+        return self.errors.refusing or refusal(wanted, self.limits)
 
     def _clamped(self, wanted: Point) -> Point:
         most = self.clamp_ma
@@ -395,34 +341,27 @@ class EpcMachine:
         if message == 0xA:
             return self._info
         if message == 0xB:
-            return self._status()
+            return self.errors.status
         if message in LIMIT_NAMES:
             return report_limits(message, self.limits[message])
-        names = ("LsVolt", "LsCurr", "HsVolt") if message == 0xC else ("TempBody", "TempAnode", "TempAmb")
         values = self.plant.electrical() if message == 0xC else self._warmth
         if message == 0xC and self.misread_mv is not None:
             values = (self.misread_mv, *values[1:])
-        name = "EPC_ELEC_MEAS" if message == 0xC else "EPC_TEMP_MEAS"
-        return dbc.encode(name, dict(zip(names, values, strict=True)))
-
-    def _status(self) -> bytes:
-        return bytes([self.flags, 0]) + (self.last_value & 0xFFFF).to_bytes(2, "little")
+        return reports.measured(message, values)
 
     def _periodic(self, payload: bytes, at_ms: float) -> None:
-        words = [int.from_bytes(payload[place : place + 2], "little") for place in (0, 2, 4)]
-        pairs = [(word & 1, word >> 1) for word in words]
+        pairs = reports.parse_periodic(payload)
         if all(period >= 10 for on, period in pairs if on):
             self._accepted()
             self.heartbeat = pairs[0]
             self.periods = {0xC: pairs[1], 0xD: pairs[2]}
-        held = (self.heartbeat, self.periods[0xC], self.periods[0xD])
-        echo = b"".join((on | period << 1).to_bytes(2, "little") for on, period in held)
+        echo = reports.periodic(self.heartbeat, self.periods[0xC], self.periods[0xD])
         self._send(at_ms, 0x7, echo)
 
     def _set_limits(self, message: int, payload: bytes, at_ms: float) -> None:
         low, high = parse_limits(message, payload, self.limit_byte_order)
-        flagged = bool(self.flags & ELECTRICAL) or self._hot
-        if not flagged and not self.refuses and acceptable_limits(message, low, high, HARD[message]):
+        taken = not self.errors.refusing and not self.refuses
+        if taken and acceptable_limits(message, low, high, HARD[message]):
             self._accepted()
             self.limits[message] = (low, high)
         self._send(at_ms, message, report_limits(message, self.limits[message]))
@@ -434,6 +373,6 @@ class EpcMachine:
         for message, (on, period) in self.periods.items():
             if on and count % period == 0:
                 self._send(at_ms, message, self._report(message))
-        if self.flags != self._told_flags:
-            self._told_flags = self.flags
-            self._send(at_ms, 0xB, self._status())
+        if self.errors.flags != self._told_flags:
+            self._told_flags = self.errors.flags
+            self._send(at_ms, 0xB, self.errors.status)

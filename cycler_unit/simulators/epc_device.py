@@ -125,7 +125,7 @@ class EpcDevice(CanDevice):
     def truth(self) -> dict[str, Any]:
         """Return what the power stage really does, and what the device says of itself."""
         machine = self.machine
-        said = {"ordered": bool(machine.point.on), "mode": machine.point.mode, "flags": machine.flags}
+        said = {"ordered": bool(machine.point.on), "mode": machine.point.mode, "flags": machine.errors.flags}
         return self.stage.truth() | said | {"locked": machine.locked, "boots": machine.boots}
 
     def break_it(self, name: str, asked: Asked) -> bool:
@@ -160,7 +160,7 @@ class EpcDevice(CanDevice):
         elif name == "misread":
             machine.misread_mv = round(1000.0 * float(asked["voltage_v"]))
         elif name == "alarm":
-            machine.forced |= _alarm(str(asked.get("name", "TEMP")).upper())
+            machine.errors.forced |= _alarm(str(asked.get("name", "TEMP")).upper())
         elif name == "lock":
             machine.lock(self._now_ms)
         elif name == "panel_change":
@@ -189,7 +189,7 @@ class EpcDevice(CanDevice):
     def repair(self) -> None:
         """Clear its faults; mains come back."""
         self.stage.release()
-        self.machine.refuses, self.machine.clamp_ma, self.machine.forced = False, None, 0
+        self.machine.refuses, self.machine.clamp_ma, self.machine.errors.forced = False, None, 0
         self.machine.misread_mv = None
         if self._dead_until_s is not None:
             self._dead_until_s = self.clock()

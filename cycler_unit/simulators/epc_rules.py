@@ -20,6 +20,8 @@ HARD = {
     0x2: (400, 5100), 0x3: (-15500, 15500), 0x4: (5300, 14100), 0x5: (-800, 800), 0x6: (-200, 700),
 }  # fmt: skip
 BOOT = {**HARD, 0x5: (-500, 500), 0x6: (-160, 660)}
+# A limit on current or power counts only so long after a mode was applied.
+SETTLE_MS = 100.0
 
 
 class Point(NamedTuple):
@@ -99,3 +101,20 @@ def report_limits(message: int, limits: tuple[int, int]) -> bytes:
     low, high = limits
     signed = message in SIGNED
     return high.to_bytes(2, "little", signed=signed) + low.to_bytes(2, "little", signed=signed)
+
+
+def ended(point: Point, charging: bool, mv: int, ma: int, ran_ms: float) -> bool:
+    """Tell whether a running mode has come to its own end (sheet 1.4)."""
+    if point.limit == TIME:
+        # Compared unsigned: a negative time is about 49 days.
+        return ran_ms >= point.limit_ref & 0xFFFFFFFF
+    if point.mode == WAIT:
+        return False
+    if point.limit == VOLTAGE:
+        return mv >= point.limit_ref if charging else mv <= point.limit_ref
+    if ran_ms < SETTLE_MS:
+        return False
+    value = ma if point.limit == CURRENT else int(ma * mv / 100_000)
+    if point.mode in (CV, CP):
+        return value <= point.limit_ref if charging else value >= point.limit_ref
+    return value >= point.limit_ref
