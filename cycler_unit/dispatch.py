@@ -5,29 +5,25 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
-
-from cycler_unit import logs
-from cycler_unit.buses.protocol import bus_key, device_key
-from cycler_unit.clock import iso
+from cycler_unit.buses.protocol import bus_key
 from cycler_unit.commands import Answer
+from cycler_unit.configuring import Configuring, Stations
 from cycler_unit.console import Console
 from cycler_unit.contract import Refusal
-from cycler_unit.detection import name_of
+from cycler_unit.detecting import Detecting
 from cycler_unit.free import Free
+from cycler_unit.gather import Gather
 from cycler_unit.hands import Hands, guarded
 from cycler_unit.hub import Hub
 from cycler_unit.idle_readings import IdleReadings, Periods
 from cycler_unit.mail import Ask, Outcome
 from cycler_unit.manual import Manual
-from cycler_unit.spool import Entry
 from cycler_unit.spool_reader import SpoolReader
-from cycler_unit.station import BadStation, Station
-from cycler_unit.stations import Kept
+from cycler_unit.station import Station
+from cycler_unit.this_unit import ThisUnit
 from wire.messages import (
     CanListen,
     CanSend,
@@ -45,7 +41,6 @@ from wire.messages import (
     StationAcknowledge,
     StationBattery,
     StationConfigure,
-    StationDevice,
     StationDrill,
     StationStopAll,
     UnitLog,
@@ -63,29 +58,7 @@ _ASKS = {
 }
 
 
-# A detection tells how far it is so often.
-PROGRESS_S = 0.5
-# The reply to a restart gets this long to reach the broker.
-RESTART_S = 0.5
-
-
 Works = queue.SimpleQueue[Callable[[], None] | None]
-
-
-class Stations(Protocol):
-    """The unit's stations by UUID."""
-
-    def get(self, station: str) -> Station | None:
-        """Return a station, None when the unit does not have it."""
-
-    def all(self) -> list[Station]:
-        """Return all stations."""
-
-    def put(self, kept: Kept) -> None:
-        """Make or replace a station; raises :class:`BadStation`."""
-
-    def remove(self, station: str) -> None:
-        """Stop and forget a station."""
 
 
 class Dispatcher:
@@ -95,7 +68,7 @@ class Dispatcher:
     """
 
     def __init__(self, hub: Hub, stations: Stations, publish_devices: Callable[[], None]) -> None:
-        self._hub, self._stations, self._publish_devices = hub, stations, publish_devices
+        self._hub, self._stations = hub, stations
         self._reader: SpoolReader | None = None
         self._slow: Works = queue.SimpleQueue()
         # A detection takes long; a station that is configured meanwhile does not wait for it.
@@ -104,11 +77,14 @@ class Dispatcher:
         self._free = free
         self.manual = Manual(hub.devices, free, hub.spool)
         self.hands = Hands(self.manual, stations)
-        self.console = Console(hub.devices, hub.buses, self._running)
-        self._periods = Periods(hub.config.folder / "readings.json", hub.config.record_every_s)
+        self.console = Console(hub.devices, hub.buses, self.running)
+        self.configuring = Configuring(hub, stations)
+        self._detecting = Detecting(hub, free, self.manual, publish_devices)
+        periods = Periods(hub.config.folder / "readings.json", hub.config.record_every_s)
         self.readings = IdleReadings(
-            hub.devices, free, hub.spool, self._periods, stations.all, self.manual.in_hand, publish_devices
+            hub.devices, free, hub.spool, periods, stations.all, self.manual.in_hand, publish_devices
         )
+        self._this_unit = ThisUnit(hub, self.running, periods, self.readings)
         self._threads = [
             threading.Thread(target=_work, args=(works,), name=name, daemon=True)
             for name, works in (("slow-commands", self._slow), ("detections", self._scans))
@@ -150,19 +126,21 @@ class Dispatcher:
             case StationStopAll():
                 self._stop_all(args, command.issued_by, answer)
             case StationConfigure():
-                self._slow.put(lambda: guarded(lambda: self._configure(args, answer), answer))
+                self._slow.put(lambda: guarded(lambda: self.configuring.configure(args, answer), answer))
             case Detect():
-                self._scans.put(lambda: guarded(lambda: self._detect(command.id, args, answer), answer))
+                self._scans.put(
+                    lambda: guarded(lambda: self._detecting.detect(command.id, args, answer), answer)
+                )
             case DeviceRead() | DeviceLease() | DeviceSet() | DeviceOff():
                 self.hands.do(args, answer)
             case ScpiMessage() | CanSend() | CanListen():
                 self.console.do(command.kind, args, answer)
             case UnitLog():
-                self._log(args, answer)
+                self._this_unit.log(args, answer)
             case UnitReadings():
-                self._keep_periods(args, answer)
+                self._this_unit.keep_periods(args, answer)
             case UnitRestart():
-                self._restart(args, answer)
+                self._this_unit.restart(args, answer)
             case _:
                 raise Refusal(f"this unit does not do {command.kind!r}")
 
@@ -247,98 +225,9 @@ class Dispatcher:
         if hands:
             self.hands.all_off(reason, gather.reply("hands"))
 
-    # --- the unit itself ------------------------------------------------------------------------
+    # --- what runs --------------------------------------------------------------------------------
 
-    def _configure(self, args: StationConfigure, answer: Answer) -> None:
-        """Apply a station's whole configuration, only while no test has it; latches stay."""
-        station = self._stations.get(args.station)
-        if station is not None and station.conductor.experiment is not None:
-            answer("refused", None, "the station runs an experiment; it is changed when it is idle")
-            return
-        if station is not None and station.by_hand.lease is not None:
-            answer("refused", None, f"{station.by_hand.lease.person} controls the station by hand")
-            return
-        if station is not None and station.unsafe is not None and station.power.output_on:
-            # A station made anew would not know any more what may still be on.
-            answer("refused", None, f"the station is not confirmed off: {station.unsafe}")
-            return
-        if args.retired:
-            try:
-                self._stations.remove(args.station)
-            except BadStation as error:
-                answer("failed", None, f"the station cannot be removed: {error}")
-                return
-            answer("done", {"version": args.version, "retired": True}, None)
-            return
-        if station is not None and station.kept.configure == args:
-            answer("done", {"version": args.version}, None)
-            return
-        own = [kind for each in args.devices if (kind := getattr(each, "kind", None))]
-        for problem in self._hub.devices.learn(own):
-            logger.warning("event=kind_refused reason='%s'", problem)
-        shared = self._shared(args)
-        if shared is not None:
-            answer("refused", None, shared)
-            return
-        try:
-            kept = msgspec.structs.replace(station.kept, configure=args) if station else Kept(configure=args)
-            self._stations.put(kept)
-        except (BadStation, ValueError, OSError) as error:
-            answer("refused", None, f"the station cannot be built: {error}")
-            return
-        answer("done", {"version": args.version}, None)
-        self._hub.changed()
-
-    def _shared(self, args: StationConfigure) -> str | None:
-        """Say which device another station has already (rule 12: one device in one station)."""
-        zone = args.zone.devices if args.zone is not None else []
-        wanted, guards = {_who(each) for each in args.devices}, {_who(each) for each in zone}
-        if both := wanted & guards:
-            return f"device {' '.join(both.pop())} guards the zone: opening it there would switch it here"
-        for other in self._stations.all():
-            if other.id == args.station:
-                continue
-            configure = other.kept.configure
-            for each in configure.devices:
-                if _who(each) in wanted | guards:
-                    return f"device {each.model} {each.serial_number} belongs to {configure.name}"
-            for each in configure.zone.devices if configure.zone is not None else []:
-                if _who(each) in wanted:
-                    return f"device {each.model} {each.serial_number} guards the zone of {configure.name}"
-        return None
-
-    # --- detection ------------------------------------------------------------------------------
-
-    def _detect(self, command: str, args: Detect, answer: Answer) -> None:
-        problems = self._hub.devices.learn(args.kinds)
-        unknown = [name for name in args.links if self._hub.devices.bus_named(name) is None]
-        if unknown:
-            answer("refused", None, f"this unit has no link {unknown[0]!r}")
-            return
-        self._free.rest(self.manual.in_hand())
-        report = self._hub.devices.scan(
-            make_safe=False, say=Progress(self._hub, command).say, only=args.links
-        )
-        self._publish_devices()
-        places = [
-            {
-                "link": name_of(each.link),
-                "outcome": each.outcome,
-                "found": len(each.seen),
-                "reason": each.reason,
-            }
-            for each in self._hub.devices.last
-        ]
-        found = [msgspec.to_builtins(each) for each in report.devices]
-        answer(
-            "done",
-            {"devices": len(found), "links": places, "devices_found": found, "problems": problems},
-            None,
-        )
-
-    # --- the unit itself: its log, its periods, its end ------------------------------------------
-
-    def _running(self) -> dict[str, str]:
+    def running(self) -> dict[str, str]:
         """Return which buses have a device that runs, and who runs there (wire.md)."""
         found = dict.fromkeys(self.manual.buses(), "somebody's manual control")
         for station in self._stations.all():
@@ -352,41 +241,6 @@ class Dispatcher:
                 found[bus_key(self._hub.devices.link_of(device))] = who
         return found
 
-    def _log(self, args: UnitLog, answer: Answer) -> None:
-        if args.level is not None:
-            try:
-                logs.set_levels(args.level)
-            except logs.BadLogSetting as error:
-                raise Refusal(str(error)) from None
-        answer("done", {"lines": logs.recent.last(args.lines), "levels": logs.levels()}, None)
-
-    def _keep_periods(self, args: UnitReadings, answer: Answer) -> None:
-        for each in args.periods:
-            if each.every_s is not None and not 0.5 <= each.every_s <= 86400.0:
-                raise Refusal(f"a period is 0.5 to 86400 s, not {each.every_s:g}")
-        try:
-            self._periods.take(args.periods)
-        except OSError as error:
-            answer("failed", None, f"the periods cannot be kept: {error}")
-            return
-        self.readings.look_anew()
-        answer("done", {"periods": len(args.periods)}, None)
-
-    def _restart(self, args: UnitRestart, answer: Answer) -> None:
-        running = sorted(set(self._running().values()))
-        if running and not args.force:
-            raise Refusal(f"{', '.join(running)} runs; force it, and what runs is switched off first")
-        logger.warning("event=restart_asked by=%s force=%s", args.person, args.force)
-        answer("done", {"restarting": True}, None)
-        timer = threading.Timer(RESTART_S, self._hub.restart)
-        timer.daemon = True
-        timer.start()
-
-
-def _who(device: StationDevice) -> tuple[str, str]:
-    """Return what tells a device from others: model and serial number, or model and place."""
-    return device.model, device.serial_number or device_key(device.link)
-
 
 def _work(works: Works) -> None:
     while (work := works.get()) is not None:
@@ -395,44 +249,3 @@ def _work(works: Works) -> None:
         except Exception:
             # The one broad except of this thread.
             logger.exception("event=slow_command_failed")
-
-
-class Progress:
-    """Tells how far a long command is, as events, not too often."""
-
-    def __init__(self, hub: Hub, command: str) -> None:
-        self._hub, self._command = hub, command
-        self._told_s = 0.0
-
-    def say(self, done: int, of: int, text: str) -> None:
-        """Put a progress event into the spool, when one is due or this is the end."""
-        now = time.monotonic()
-        if now - self._told_s < PROGRESS_S and done < of:
-            return
-        self._told_s = now
-        detail = {"command": self._command, "done": done, "of": of, "text": text}
-        event = {"at": iso(time.time()), "kind": "progress", "text": text, "detail": detail}
-        self._hub.spool.put(Entry(events=[event]), force=True)
-
-
-class Gather:
-    """Collect one answer from each of several stations, then tell once."""
-
-    def __init__(self, count: int, told: Callable[[list[Any]], None], order: list[str] | None = None) -> None:
-        self._left, self._told, self._order = count, told, order
-        self._answers: dict[str, Any] = {}
-        self._lock = threading.Lock()
-
-    def reply(self, key: str) -> Answer:
-        """Return what the station ``key`` is to call."""
-
-        def answer(outcome: Outcome, result: dict[str, Any] | None, why: str | None) -> None:
-            with self._lock:
-                self._answers[key] = (outcome, result, why)
-                self._left -= 1
-                done = self._left == 0
-            if done:
-                keys = self._order or list(self._answers)
-                self._told([self._answers[each] for each in keys])
-
-        return answer

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import msgspec
 
 from cycler_unit.commands import Answer
+from cycler_unit.configuring import Stations
 from cycler_unit.contract import Refusal
 from cycler_unit.drivers.errors import DriverError
 from cycler_unit.free import values_of
@@ -28,16 +28,6 @@ logger = logging.getLogger("cycler_unit.hands")
 
 AT_ONCE = 6
 Wanted = DeviceRead | DeviceLease | DeviceSet | DeviceOff
-
-
-class Stations(Protocol):
-    """The unit's stations by UUID."""
-
-    def get(self, station: str) -> Station | None:
-        """Return a station, None when the unit does not have it."""
-
-    def all(self) -> list[Station]:
-        """Return all stations."""
 
 
 class Hands:

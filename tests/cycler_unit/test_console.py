@@ -132,7 +132,7 @@ def test_a_device_in_somebodys_hands_closes_its_bus_to_writes(bench: FreeBench) 
     from cycler_unit.buses.protocol import bus_key
 
     bench.ask("device.lease", DeviceLease(lease="l", person="ada", device="d", where=RELAY))
-    assert set(bench.dispatcher._running()) == {bus_key({"kind": "http", "url": "http://relay"})}
+    assert set(bench.dispatcher.running()) == {bus_key({"kind": "http", "url": "http://relay"})}
 
 
 @pytest.mark.parametrize(

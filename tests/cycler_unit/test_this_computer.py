@@ -116,7 +116,7 @@ class OneStation:
 def configured(dispatcher: Dispatcher, configure: StationConfigure) -> Answered:
     """Ask for a configuration and wait for the answer."""
     answered = Answered()
-    dispatcher._slow.put(lambda: dispatcher._configure(configure, answered))
+    dispatcher._slow.put(lambda: dispatcher.configuring.configure(configure, answered))
     until(lambda: answered.outcome, 10)
     return answered
 
