@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cycler_unit import contract, hand_charge, hand_controls, hand_limits, left_alone
+from cycler_unit import contract, hand_charge, hand_controls, hand_lease, hand_limits, left_alone
 from cycler_unit.contract import Refusal
 from cycler_unit.drivers.base import Target
 from cycler_unit.drivers.errors import DeviceLost, DriverError
+from cycler_unit.hand_lease import Lease
 from cycler_unit.mail import Reply
 from cycler_unit.readings import Taken
-from cycling import envelope, judge, reasons
-from cycling.contract import Envelope, EnvelopeError
+from cycling import reasons
 from cycling.reading import EndReason
 from wire.messages import LEASE_S, DeviceLease, DeviceSet
 
@@ -28,26 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cycler_unit.by_hand")
 
-# Nobody stands beside an improvised set-up for longer than a working day.
-LONGEST_S = 8 * 3600.0
 SETTINGS = frozenset({"mode", "current_a", "voltage_v", "power_w"})
 MODES = ("off", "cc", "cv", "cp")
-
-
-@dataclass
-class Lease:
-    """Who holds the station, until when, and what may flow."""
-
-    id: str
-    person: str
-    limits: Envelope
-    connected: str
-    until_s: float
-    ends_s: float
-    """When the typed duration is over; infinite for a loaded battery."""
-    judge: judge.Watch
-    began_s: float
-    target: Target | None = None
 
 
 class ByHand:
@@ -86,7 +67,7 @@ class ByHand:
             reply("done", {"released": True, "note": "it was not held"}, None)
             return
         self._refuse(held)
-        self.lease = self._make(args)
+        self.lease = hand_lease.of(self._station, args)
         self._say(f"{args.person} takes the station by hand: {self.lease.connected}", args.person)
         self._station.soon()
         reply("done", {"lease": args.lease, "until_s": LEASE_S}, None)
@@ -108,62 +89,6 @@ class ByHand:
             raise Refusal(f"the station is tripped and not acknowledged: {station.kept.latches[0].text}", 7)
         if station.zone_why is not None:
             raise Refusal(station.zone_why, 18)
-
-    def _make(self, args: DeviceLease) -> Lease:
-        now_s = time.monotonic()
-        if args.connected == "battery":
-            limits, connected, ends_s = (
-                self._of_battery(args),
-                f"battery {self._station.watch.name}",
-                float("inf"),
-            )
-        else:
-            limits, connected, ends_s = self._typed(args)
-            ends_s += now_s
-        watch = judge.Watch(limits)
-        return Lease(args.lease, args.person, limits, connected, now_s + LEASE_S, ends_s, watch, now_s)
-
-    def _of_battery(self, args: DeviceLease) -> Envelope:
-        loaded = self._station.watch.id
-        if loaded is None:
-            raise Refusal("no battery is loaded in the station: say what is connected, with its limits", 20)
-        if args.battery not in (None, loaded):
-            raise Refusal("another battery is loaded in the station", 12)
-        if envelope.sha256(args.envelope) != args.envelope_sha256:
-            raise Refusal("the envelope is not the one that was agreed: its SHA-256 differs", 2)
-        try:
-            limits = envelope.parse(args.envelope)
-        except EnvelopeError as error:
-            raise Refusal(str(error), 2) from None
-        if wider := envelope.wider_than(limits, self._station.conductor.wake.limits()):
-            raise Refusal(f"the envelope is wider than this unit's devices: {'; '.join(wider)}", 2)
-        return limits
-
-    def _typed(self, args: DeviceLease) -> tuple[Envelope, str, float]:
-        """Return the envelope of typed limits, what is connected, and the duration in s."""
-        if self._station.watch.id is not None:
-            raise Refusal(
-                f"battery {self._station.watch.name} is loaded in the station: control it as that battery", 20
-            )
-        named = {
-            "voltage_min_v": args.voltage_min_v,
-            "voltage_max_v": args.voltage_max_v,
-            "current_min_a": args.current_min_a,
-            "current_max_a": args.current_max_a,
-        }
-        missing = [name for name, value in named.items() if value is None]
-        if missing or args.duration_s is None:
-            missing += ["duration_s"] if args.duration_s is None else []
-            raise Refusal(f"type {', '.join(missing)}: device limits alone never suffice", 20)
-        if not 0.0 < args.duration_s <= LONGEST_S:
-            raise Refusal(f"duration_s must be above 0 and at most {LONGEST_S:g} s", 20)
-        limits = hand_limits.typed(
-            {name: float(value) for name, value in named.items() if value is not None},
-            self._station.conductor.wake.limits(),
-            self._station.power.kind,
-        )
-        words = f"something with {args.voltage_min_v:g} to {args.voltage_max_v:g} V"
-        return limits, words, args.duration_s
 
     def ask_set(self, args: DeviceSet, reply: Reply) -> None:
         """Set the power device or an auxiliary one by hand; raises :class:`Refusal`."""
