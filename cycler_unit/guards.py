@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FAULT_S = 1.0
 # Mode, output, set points and boot count are read back this often while the output may be on (rule 13 B).
 UNASKED_S = 2.0
+# Both wait so long for readings that decide about a trip: on a serial line each of their messages takes 50 ms.
+YIELDS_S = 0.5
 # Readings in a row beyond the store's limits that make a trip (rule 1).
 IN_A_ROW = 3
 # A store whose voltage nobody measured for this long is unknown: the readings of rule 5.
@@ -78,7 +80,7 @@ class Guards:
         """Ask for the device's own error state: while current may flow every second."""
         now_s = time.monotonic()
         station = self._station
-        if now_s < self._fault_due_s or not station.busy:
+        if now_s < self._fault_due_s or not station.busy or self._yields(now_s, self._fault_due_s):
             return
         if station.parts.isolated and not station.power.output_on:
             return  # nothing at its terminals may be an error of its own: asked again with the cell
@@ -108,7 +110,7 @@ class Guards:
         if not power.output_on:
             self._unasked_due_s = now_s + UNASKED_S
             return
-        if now_s < self._unasked_due_s:
+        if now_s < self._unasked_due_s or self._yields(now_s, self._unasked_due_s):
             return
         self._unasked_due_s = now_s + UNASKED_S
         said = power.device.unasked()
@@ -132,6 +134,11 @@ class Guards:
                     "of the test needed it so far, so the test goes on without it"
                 )
                 latches.warn(station, "device_silent", text, run.id)
+
+    def _yields(self, now_s: float, due_s: float) -> bool:
+        """Say whether a question waits for the readings that rule 1 asks for: off comes before all else."""
+        run = self._station.conductor.run
+        return run is not None and now_s - due_s < YIELDS_S and run.interpreter.violating
 
     # --- the common store (rule 14) -----------------------------------------------------------------
 

@@ -77,6 +77,18 @@ class Interpreter(Engine):
         return s.elapsed_s + left_s
 
     @property
+    def violating(self) -> bool:
+        """Tell whether the next readings decide about a trip: the last was beyond a limit that asks for three."""
+        s = self._s
+        own = (
+            zip(self._step_limits[s.step.index], s.step.limits, strict=True)
+            if s.step and s.step.limits
+            else ()
+        )
+        judged = (*zip(self._limits, s.limits, strict=True), *own)
+        return any(limit.delay_s is None and 0 < memory.count < judge.IN_A_ROW for limit, memory in judged)
+
+    @property
     def end_reason(self) -> EndReason | None:
         """Return why the experiment ended or is finishing."""
         return self._s.end_reason

@@ -181,6 +181,57 @@ def test_a_meter_that_agrees_trips_nothing(lab: Lab) -> None:
     assert lab.ended(30)["status"] == "finished"
 
 
+# --- off comes before questions -----------------------------------------------------------------------
+
+
+class Asked:
+    """As much of a station as the questions of rule 13 need; counts them."""
+
+    def __init__(self) -> None:
+        self.questions: list[str] = []
+        self.busy, self.period_s = True, 0.01
+        self.interpreter = SimpleNamespace(violating=False)
+        self.conductor = SimpleNamespace(run=SimpleNamespace(interpreter=self.interpreter))
+        device = SimpleNamespace(fault=lambda: self._ask("fault"), unasked=lambda: self._ask("unasked"))
+        self.power = SimpleNamespace(kind=PSB, output_on=True, device=device)
+        self.parts = SimpleNamespace(kinds={}, places=[1], instruments={}, isolated=False)
+        self.kept = SimpleNamespace(configure=SimpleNamespace(devices=[], sensing=4, limits={}))
+        self.guards = Guards(self)  # type: ignore[arg-type]
+
+    def _ask(self, what: str) -> None:
+        self.questions.append(what)
+
+    def round(self) -> list[str]:
+        """Return what a round asks beside its reading."""
+        self.questions.clear()
+        self.guards.faults()
+        self.guards._unasked()
+        return list(self.questions)
+
+
+def test_questions_wait_for_the_readings_that_decide_about_a_trip(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    station = Asked()
+    assert station.round() == ["fault", "unasked"]
+    for due in (["fault"], ["fault", "unasked"]):
+        now_s += 1.1
+        station.interpreter.violating = True
+        assert station.round() == []
+        station.interpreter.violating = False
+        assert station.round() == due
+
+
+def test_readings_that_come_seldom_do_not_put_the_questions_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    station = Asked()
+    station.round()
+    station.interpreter.violating = True
+    now_s += 2.6
+    assert station.round() == ["fault", "unasked"]
+
+
 # --- rule 14: the common store --------------------------------------------------------------------------
 
 

@@ -52,7 +52,10 @@ def test_three_readings_in_a_row_beyond_the_trip_limit_trip() -> None:
         4.22,
         2.0,
     )
-    assert reason.text == "voltage 4.22 V is above the trip limit of 4.21 V (battery 1 x cell_voltage_max_v)"
+    assert (
+        reason.text
+        == "voltage 4.22 V is above the trip limit of 4.21 V (the battery's highest cell voltage: 4.2 V)"
+    )
     assert decision.set_point is not None
     assert decision.set_point.mode == "off"
     assert decision.record
@@ -61,6 +64,23 @@ def test_three_readings_in_a_row_beyond_the_trip_limit_trip() -> None:
 
 def test_two_readings_or_an_interruption_do_not_trip() -> None:
     assert trip(seconds(4.22, 4.22, 3.7, 4.22, 4.22, 3.7)) is None
+
+
+def test_it_tells_while_the_next_readings_decide_about_a_trip() -> None:
+    test = running(profile(LONG), envelope())
+    told = []
+    for each in seconds(3.7, 4.22, 3.7, 4.22, 4.22, 4.22):
+        feed(test, [each])
+        told.append(test.violating)
+    assert told == [False, True, False, True, True, False]
+
+
+def test_a_limit_of_the_step_alone_is_told_too_and_one_with_a_delay_is_not() -> None:
+    for delay_s, told in ((None, True), (2.0, False)):
+        step = cc(1.0, time_end(1000), safety=Safety(v_max_v=4.0, delay_s=delay_s))
+        test = running(profile(step), envelope())
+        feed(test, seconds(3.7, 4.1))
+        assert test.violating is told
 
 
 def test_between_operating_and_trip_nothing_trips() -> None:
@@ -267,4 +287,4 @@ def test_every_level_of_groups_keeps_its_limits() -> None:
     wanted = profile(group(2, group(2, cc(1.0, time_end(5), safety={"i_max_a": 1.5}))))
     decisions = feed(running(wanted), every(1.0, 50.0, current_a=3.0))
     assert decisions[-1].action == "violation"
-    assert "step safety" in decisions[-1].end_reason.text  # type: ignore[union-attr]
+    assert "the step's own limit" in decisions[-1].end_reason.text  # type: ignore[union-attr]
