@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .figures import percentile, tail
 from .bench_unit import TRIP_V
+from .figures import percentile, tail
 from .reaction import reaction
 
 
