@@ -6,6 +6,7 @@ values as they are. Whether these are too old is judged like every reading (safe
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -98,12 +99,15 @@ class Instrument(threading.Thread):
         self._wake.set()
         return asked
 
-    def stop(self) -> None:
-        """End the thread and disconnect; what is set stays set."""
+    def stop(self, *, keep: bool = False) -> None:
+        """End the thread and disconnect; with ``keep`` what is set stays set, else its owner makes it safe."""
         self._stopping = True
         self._wake.set()
         if self.is_alive():
             self.join(5.0)
+        if keep and hasattr(self.device, "keep"):
+            with contextlib.suppress(DriverError):
+                self.device.keep()
         self.device.close()
 
     def exchanges(self) -> list[Exchange]:

@@ -10,7 +10,7 @@ import msgspec
 
 from cycler_unit import catalogue, isolator, outputs
 from cycler_unit.channel import ChannelPower, halves
-from cycler_unit.drivers.base import Device, Identity, Measured, PowerDevice
+from cycler_unit.drivers.base import SAFE_VALUES, Device, Identity, Measured, PowerDevice
 from cycler_unit.drivers.errors import DriverError
 from cycler_unit.hub import Hub
 from cycler_unit.instruments import Instrument
@@ -120,6 +120,7 @@ class Parts:
         # A device of another process is none of our classes, but can do what one can.
         if not hasattr(device, "apply"):
             raise BadStation(f"{place.kind.label} cannot drive a cell: its role cannot be power")
+        _refuse_slow_loop(place, self._period_s)
         if hasattr(device, "permit_s"):
             # The owner of its bus switches it off when this loop does not ask any more (rule 8).
             device.permit_s = max(PERMIT_MIN_S, PERMIT_PERIODS * self._period_s)
@@ -157,7 +158,7 @@ class Parts:
             self._hub.devices_changed()
 
         return Instrument(
-            self._device(each, kind, link),
+            self._device(each, kind, {**link, SAFE_VALUES: self._safe_values(each)}),
             kind,
             link=link,
             period_s=period_s,
@@ -165,6 +166,16 @@ class Parts:
             found=found,
             missed=missed,
         )
+
+    def _safe_values(self, device: StationDevice) -> dict[str, float]:
+        """Return the station's own safe values: its owner must know them when this process dies."""
+        path = {isolator.NAME, self.configure.dead_man}
+        return {
+            each.control: each.safe
+            for each in self.configure.outputs
+            if each.device == device.device and each.safe is not None
+            and device.role != "isolator" and each.name not in path
+        }  # fmt: skip
 
     def _device(self, each: StationDevice, kind: Kind, link: dict[str, Any]) -> Device:
         try:
@@ -204,6 +215,16 @@ class Parts:
             if value is not None and (each.kind.role == "bms" or apart):
                 return value
         return None
+
+
+def _refuse_slow_loop(place: Place, period_s: float) -> None:
+    """Refuse a loop whose readings come too seldom for the heartbeat that they keep up (rule 3)."""
+    beat_s = {**place.kind.settings, **place.link}.get("heartbeat_s")
+    if beat_s is not None and period_s > float(beat_s) / 2.0:
+        raise BadStation(
+            f"{place.kind.label} switches itself off when it is not read for {float(beat_s):g} s: a control loop "
+            f"every {period_s:g} s is too slow for it, at most {float(beat_s) / 2.0:g} s"
+        )
 
 
 def _kind(device: StationDevice) -> Kind:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cycler_unit import catalogue
+from cycler_unit.drivers.base import SAFE_VALUES
 from cycler_unit.drivers.errors import DriverError
 from cycler_unit.instruments import Instrument, Write
 from cycler_unit.readings import MissingJudge
-from wire.messages import Interlock, Zone, ZoneOutput
+from wire.messages import Interlock, StationDevice, Zone, ZoneOutput
 
 if TYPE_CHECKING:
     from cycler_unit.hub import Hub
@@ -32,6 +33,8 @@ LOOK_S = 0.1
 GRACE_S = 5.0
 # An alarm that the server has not taken after this switches the annunciator on; heartbeats come every 5 s.
 UNHEARD_S = 12.0
+# Outputs take their trip value when this process did not read for ``max_age_s``, at least so long (rule 8).
+PERMIT_MIN_S = 0.5
 AGAIN_S = 1.0
 
 Told = Callable[[str | None], None]
@@ -51,6 +54,20 @@ class Held:
     wanted: float | None = None
     write: Write | None = None
     at_s: float = 0.0
+    acted: bool = False
+
+    def act(self, now_s: float) -> None:
+        """Let it hold its trip value."""
+        self.acted = True
+        self.bring(self.row.on_trip, now_s)
+
+    def rest(self, now_s: float) -> None:
+        """Let it hold its normal value; without one it stays as it is once it has acted."""
+        normal = self.row.normal
+        if normal is None and not self.acted:
+            rows = (each for each in self.instrument.kind.controls if each.name == self.row.control)
+            normal = next((each.safe for each in rows), None)
+        self.bring(normal, now_s)
 
     def bring(self, value: float | None, now_s: float) -> None:
         """Let the output hold a value; written again until it is confirmed, also after a loss."""
@@ -93,16 +110,24 @@ class Watch(threading.Thread):
             try:
                 kind = catalogue.get(each.model)
                 link = self._hub.devices.link_of(each)
-                device = self._hub.buses.device(kind, link, each.name)
+                device = self._hub.buses.device(
+                    kind, {**link, SAFE_VALUES: self._trip_values(each)}, each.name
+                )
             except KeyError as error:
                 raise BadZone(f"zone {self.zone.name}: {error.args[0]}") from None
             except DriverError as error:
                 raise BadZone(f"zone {self.zone.name}: {error}") from None
+            if hasattr(device, "permit_s"):
+                device.permit_s = max(PERMIT_MIN_S, self.zone.max_age_s)
             period_s = min(LOOK_S, self.zone.max_age_s / 4.0)
             found[each.device] = Instrument(
                 device, kind, link=link, period_s=period_s, serial_number=each.serial_number
             )
         return found
+
+    def _trip_values(self, device: StationDevice) -> dict[str, float]:
+        """Return what its outputs take when it is opened, and when its owner finds that nobody watches."""
+        return {each.control: each.on_trip for each in self.zone.outputs if each.device == device.device}
 
     def _instrument(self, device: str, what: str) -> Instrument:
         try:
@@ -146,7 +171,7 @@ class Watch(threading.Thread):
         if self.is_alive():
             self.join(5.0)
         for each in self.instruments.values():
-            each.stop()
+            each.stop(keep=True)
             self._hub.devices.release(each.link)
 
     def run(self) -> None:
@@ -211,7 +236,7 @@ class Watch(threading.Thread):
         unheard = self._unheard(now_s)
         for each in self.outputs:
             acts = self._was_open or (each.row.on_server_lost and unheard)
-            each.bring(each.row.on_trip if acts else each.row.normal, now_s)
+            each.act(now_s) if acts else each.rest(now_s)
 
     def alarm_raised(self) -> None:
         """Note that an alarm is on its way to the server (rule 19)."""

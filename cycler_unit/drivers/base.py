@@ -15,6 +15,9 @@ from typing import Any, Literal
 
 from cycler_unit.drivers.errors import DeviceRefused
 
+# The link setting that names other safe values of controls than the catalogue's: {control: value}.
+SAFE_VALUES = "safe_values"
+
 
 @dataclass(frozen=True)
 class Identity:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cycler_unit.buses.ring import Ring
-from cycler_unit.drivers.base import Device, Exchange, Identity, Measured
+from cycler_unit.drivers.base import SAFE_VALUES, Device, Exchange, Identity, Measured
 from cycler_unit.drivers.errors import DeviceLost, DeviceRefused, DriverError
 
 # safety.md rule 13: what was set must read back within this time; then one repeat.
@@ -53,6 +53,8 @@ class KnobDevice(Device):
         self.ring = Ring()
         self._lock = threading.RLock()
         self._knobs: dict[str, Knob] = {}
+        # What a station or a zone wants safe to be, where it says so: an exhaust is safe when it runs.
+        self._safe_values: dict[str, float] = dict(link.get(SAFE_VALUES) or {})
 
     @property
     def label(self) -> str:
@@ -156,10 +158,11 @@ class KnobDevice(Device):
         failed: DriverError | None = None
         with self._lock:
             for name, knob in self._knobs.items():
-                if knob.safe is None:
+                safe = self._safe_values.get(name, knob.safe)
+                if safe is None:
                     continue
                 try:
-                    self._confirmed(name, knob, knob.safe)
+                    self._confirmed(name, knob, safe)
                 except DeviceLost:
                     raise
                 except DriverError as error:

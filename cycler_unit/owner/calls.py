@@ -53,6 +53,8 @@ DEVICE: dict[str, tuple[Any, Any]] = {
     "exchanges": (tuple[()], list[Exchange]),
     # Nothing but the permit that comes with it: a person's lease lives, and no device is asked.
     "permit": (tuple[()], None),
+    # Leave it as it is when its user goes: what guards a zone moves no current.
+    "keep": (tuple[()], None),
 }
 # A bus's methods; the connection's first argument is always the link.
 BUS: dict[str, tuple[Any, Any]] = {

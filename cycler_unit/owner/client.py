@@ -147,6 +147,10 @@ class OwnedDevice(PowerDevice):
         """Renew the permit alone, without asking the device."""
         self._call("permit", permit=True)
 
+    def keep(self) -> None:
+        """Let the owner leave it as it is when it is closed next, instead of making it safe."""
+        self._call("keep")
+
     def held(self) -> dict[str, float]:
         """Read the controls back."""
         found: dict[str, float] = self._call("held")

@@ -263,6 +263,9 @@ class Served:
         if do == "permit":
             held.permit(call.permit_s or 0.0)
             return None
+        if do == "keep":
+            held.may_be_on = held.may_be_on and held.is_power
+            return None
         with held.lock:
             if do == "open" and held.may_be_on:
                 held.permit(times.OPEN_S)  # if this fails the guard goes on with switching off

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,3 +103,68 @@ def test_a_killed_owner_lets_the_dead_man_output_open_by_itself(
     found = bench.ask(device="modbus-io-coupler", query="truth")
     assert found["outputs"]["isolator"] is True
     assert found["outputs"]["dead_man"] is False
+
+
+# --- what an output takes when nobody asks for it any more -------------------------------------------
+
+
+def exhaust(bench: Simulators) -> bool:
+    """Return whether the coupler's exhaust really runs."""
+    return bool(bench.ask(device="modbus-io-coupler", query="truth")["outputs"]["exhaust"])
+
+
+def test_an_output_of_a_zone_takes_its_trip_value_when_the_agent_dies(
+    owner: OwnerProcess, bench: Simulators
+) -> None:
+    io = owned(owner, bench, "modbus-io-coupler", safe_values={"exhaust": 1.0})
+    io.open()
+    assert exhaust(bench), "nobody has read an interlock yet"
+    assert io.set("exhaust", 0.0) == 0.0
+    assert not exhaust(bench)
+    assert io._talk is not None
+    io._talk.close()  # what the system does with the connection of a killed process
+    until(lambda: exhaust(bench), 10, "the owner knows the value of an alarm")
+
+
+def test_it_takes_its_trip_value_when_nobody_reads_the_interlocks(
+    owner: OwnerProcess, bench: Simulators
+) -> None:
+    io = owned(owner, bench, "modbus-io-coupler", safe_values={"exhaust": 1.0})
+    io.open()
+    io.permit_s = 0.5
+    io.set("exhaust", 0.0)
+    for _ in range(12):
+        io.read()
+        time.sleep(0.1)  # longer in all than the permit
+    assert not exhaust(bench)
+    until(lambda: exhaust(bench), 10, "nobody reads any more")
+    with pytest.raises(DeviceFault, match="did not renew its permit"):
+        io.read()
+    io.close()
+
+
+def test_a_new_owner_gives_it_the_trip_value_too(owner: OwnerProcess, bench: Simulators) -> None:
+    io = owned(owner, bench, "modbus-io-coupler", safe_values={"exhaust": 1.0})
+    io.open()
+    io.set("exhaust", 0.0)
+    until(lambda: owner.life.places, 5, "the parent knows of the device")
+    owner.process.kill()
+    owner.process.join(5)
+    other = OwnerProcess(rescue=owner.life.places)
+    try:
+        until(lambda: exhaust(bench), 10, "the next owner knows it from the parent")
+    finally:
+        other.stop()
+
+
+def test_an_output_of_a_zone_stays_as_it_is_when_the_unit_is_stopped_in_order(
+    owner: OwnerProcess, bench: Simulators
+) -> None:
+    io = owned(owner, bench, "modbus-io-coupler", safe_values={"exhaust": 1.0, "siren": 1.0})
+    io.open()
+    io.set("siren", 0.0)
+    io.keep()
+    io.close()
+    until(lambda: not owner.life.places, 10, "the owner has closed it")
+    found = bench.ask(device="modbus-io-coupler", query="truth")["outputs"]
+    assert (found["exhaust"], found["siren"]) == (True, False)

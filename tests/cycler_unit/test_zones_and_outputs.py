@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from cycler_unit import down, watch, zones
+from cycler_unit.owner import OwnedBuses
 from cycler_unit.zones import BadZone, Watch
 from tests.cycler_unit.lab import Lab, cc, key_of, loaded, rest
 from tests.stack.simulated import MODEL, Simulators
@@ -152,6 +153,42 @@ def test_the_zones_outputs_take_their_trip_value_and_go_back(made: Any, bench_of
         until(lambda each=output: coupler(bench_of, "zone")["outputs"][each], 10, f"the {output} runs")
     bench_of.ask(device="zone", fault="input_open", input="door_closed", open=False)
     until(lambda: not coupler(bench_of, "zone")["outputs"]["exhaust"], 10)
+
+
+def test_the_owner_of_a_zones_device_knows_when_and_how_to_raise_the_alarm(
+    made: Any, bench_of: Simulators
+) -> None:
+    lab = made({"psb": "power"})
+    lab.hub.buses = OwnedBuses(lambda link: pytest.fail("nothing is opened here"))
+    [instrument] = Watch(zone(bench_of, max_age_s=3.0), lab.hub).instruments.values()
+    device: Any = instrument.device
+    assert device.link["safe_values"] == {"exhaust": 1.0, "siren": 1.0}
+    assert device.permit_s == 3.0
+
+
+def test_the_owner_of_a_stations_output_knows_its_own_safe_value(made: Any) -> None:
+    warm = msgspec.structs.replace(RELAYS[1], safe=1.0)
+    lab = made({"psb": "power", "relays": "auxiliary"}, outputs=[RELAYS[0], warm])
+    instrument = lab.live.parts.instruments[key_of("relays")]
+    assert instrument.device.link["safe_values"] == {"relay_0": 0.0, "relay_1": 1.0}
+    until(lambda: relays(lab)[:2] == [0, 1], 10, "safe as the station says, from the beginning")
+
+
+def test_an_output_without_a_normal_value_begins_safe_and_stays_after_it_has_acted(
+    made: Any, bench_of: Simulators
+) -> None:
+    room = zone(bench_of)
+    siren = msgspec.structs.replace(room.outputs[1], normal=None)
+    lab = made({"psb": "power"}, zone=msgspec.structs.replace(room, outputs=[siren]))
+    ready(lab)
+    until(lambda: not coupler(bench_of, "zone")["outputs"]["siren"], 10, "calm")
+    bench_of.ask(device="zone", fault="input_open", input="door_closed", open=True)
+    until(lambda: coupler(bench_of, "zone")["outputs"]["siren"], 10, "it sounds")
+    bench_of.ask(device="zone", fault="input_open", input="door_closed", open=False)
+    ready(lab)
+    watched = lab.hub.zones.get(lab.configure.zone)
+    until(lambda: watched.outputs[0].wanted is None, 10, "nobody asks for another value")
+    assert coupler(bench_of, "zone")["outputs"]["siren"]
 
 
 def test_nothing_starts_and_nothing_is_acknowledged_while_the_zone_is_open(

@@ -11,6 +11,7 @@ import pytest
 
 from tests.end_to_end.kit import acknowledged, alarms, break_, device, mend, taken, truth
 from tests.end_to_end.steps import current, run
+from tests.end_to_end.test_contact_and_kills import process
 from tests.stack.api import Problem
 from tests.stack.cellyard import Cellyard
 from tests.stack.process import ROOT
@@ -102,6 +103,28 @@ def test_an_open_door_stops_every_station_of_its_zone_and_no_other(
     assert lab.api.get(f"stations/{bench['station1']}/")["state"] == "tripped"
     mend(lab, "coupler")
     acknowledged_but(lab, bench)
+
+
+def test_while_the_units_own_program_hangs_the_zones_outputs_hold_their_trip_value(
+    lab: Cellyard, bench: dict[str, Any], calm: None
+) -> None:
+    until(lambda: not truth(lab, "coupler")["outputs"]["exhaust"], 20, "all is calm")
+    agent = process(lab, "agent")
+    agent.suspend()
+    for output in ("exhaust", "siren"):
+        until(
+            lambda each=output: truth(lab, "coupler")["outputs"][each], 20, f"{output}: nobody reads the door"
+        )
+    agent.kill()
+    until(lambda: process(lab, "agent").pid != agent.pid, 60, "a new agent")
+    for output in ("exhaust", "siren"):
+        until(
+            lambda each=output: not truth(lab, "coupler")["outputs"][each],
+            40,
+            f"{output}: the door is closed",
+        )
+    for number in (1, 2, 3):
+        lab.station_is(bench[f"station{number}"], "idle")
 
 
 def acknowledged_but(lab: Cellyard, bench: dict[str, Any]) -> None:
