@@ -144,7 +144,9 @@ def test_an_alarm_is_acknowledged_only_when_the_unit_said_so(station: Station, o
     assert station.latched_alarm is None
 
 
-def test_a_refused_acknowledgement_leaves_the_alarm_raised(station: Station, operator: Person) -> None:
+def test_a_refused_acknowledgement_leaves_the_alarm_raised_and_says_why(
+    station: Station, operator: Person
+) -> None:
     from web_server.lab import services as lab
 
     alarm = Alarm.objects.create(station=station, unit=station.unit, code="off_failed", text="still 1 A")
@@ -152,4 +154,13 @@ def test_a_refused_acknowledgement_leaves_the_alarm_raised(station: Station, ope
     assert command is not None
     services.close(command.uuid, "refused", reason="the output is still on")
     alarm.refresh_from_db()
-    assert alarm.state == "raised"
+    assert (alarm.state, alarm.acknowledge_refused) == ("raised", "the output is still on")
+    # Whoever hears of alarms is told again: a request that came to nothing answers none.
+    assert alarm.acknowledge_asked_at is None
+    again = lab.acknowledge(operator, alarm)
+    alarm.refresh_from_db()
+    assert again is not None
+    assert alarm.acknowledge_refused == ""
+    services.close(again.uuid, "done")
+    alarm.refresh_from_db()
+    assert alarm.state == "acknowledged"

@@ -192,6 +192,8 @@ def close(
     command = Command.objects.select_related("unit", "station", "experiment").get(uuid=command_id)
     if command.kind == "station.acknowledge" and outcome == "done":
         _mirror_acknowledgement(command, now)
+    elif command.kind == "station.acknowledge":
+        _mirror_refusal(command)
     if command.kind in ("device.lease", "device.off") and outcome == "done":
         holds.mirror(command, now)
     return command
@@ -204,6 +206,17 @@ def _mirror_acknowledgement(command: Command, now: datetime) -> None:
     Station.objects.filter(pk=command.station_id, latched_alarm=command.args["alarm"]).update(
         latched_alarm=None, updated_at=now
     )
+
+
+def _mirror_refusal(command: Command) -> None:
+    """Show why the latch was not released: the alarm stands as before, and people are told of it again."""
+    alarm = Alarm.objects.filter(
+        uuid=command.args["alarm"],
+        state=Alarm.State.RAISED,
+        # Somebody who asked later waits for an answer of their own.
+        acknowledge_asked_at__lte=command.created_at,
+    )
+    update_if(alarm, acknowledge_asked_at=None, acknowledge_refused=(command.reason or "no reason")[:250])
 
 
 def expire_due(unit_ids: Sequence[int] | None = None) -> list[Command]:

@@ -404,6 +404,7 @@ class AlarmBody(StrictModelSerializer):
             "measured",
             "state",
             "acknowledge_asked_at",
+            "acknowledge_refused",
             "acknowledged_by",
             "acknowledged_at",
             "cleared_at",

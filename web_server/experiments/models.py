@@ -326,6 +326,8 @@ class Alarm(Entity):
     state = models.CharField(max_length=12, choices=State.choices, default=State.RAISED)
     # Who asked, and that the unit released the latch, are two things.
     acknowledge_asked_at = models.DateTimeField(null=True, blank=True)
+    # Why the unit did not release the latch when it was asked last; empty while it may still do so.
+    acknowledge_refused = models.CharField(max_length=250, blank=True, default="")
     acknowledged_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )

@@ -238,7 +238,7 @@ def acknowledge(by: Person, alarm: Alarm) -> Command | None:
         update_if(raised, state=Alarm.State.ACKNOWLEDGED, acknowledged_by=by, acknowledged_at=now)
         audit.record(by, "alarm.acknowledge", alarm)
         return None
-    update_if(raised, acknowledge_asked_at=now, acknowledged_by=by)
+    update_if(raised, acknowledge_asked_at=now, acknowledge_refused="", acknowledged_by=by)
     audit.record(by, "alarm.acknowledge", alarm, station=station.name)
     args = messages.StationAcknowledge(station=str(station.uuid), alarm=str(alarm.uuid))
     return commands.request(
