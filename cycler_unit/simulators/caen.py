@@ -25,7 +25,7 @@ from cycler_unit.simulators.bench import BenchError
 from cycler_unit.simulators.circuit import Circuit
 from cycler_unit.simulators.device import Asked, Clock, Refused
 from cycler_unit.simulators.disturbance import Disturbance
-from cycler_unit.simulators.links import TcpPort
+from cycler_unit.simulators.links import Port, TcpPort
 from cycler_unit.simulators.text import TextDevice
 
 # Name -> (value at power on, least, most, step); the V6533's table. Currents in µA.
@@ -178,9 +178,13 @@ class CaenBoard(TextDevice):
         self._port = TcpPort(self.answer, spec.host, spec.port)
         super().__init__(spec.name, spec.model, [self._port], clock=clock)
 
+    def place(self, port: Port) -> str:
+        """Return the link's ``address``: there is no VISA resource."""
+        return f"{self._port.host}:{self._port.port}"
+
     def links(self) -> list[dict[str, Any]]:
         """Return one link of unit.yaml per channel."""
-        address = f"{self._port.host}:{self._port.port}"
+        address = self.place(self._port)
         link = {"kind": "caen", "model": self.model, "address": address, "library": "simulated", "slot": 0}
         return [{"name": f"{self.name}-{n}", **link, "channel_no": n} for n in range(len(self.channels))]
 

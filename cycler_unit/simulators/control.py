@@ -76,9 +76,7 @@ class Control:
     def answer(self, line: str) -> str:
         """Execute one control line and return its answer as JSON."""
         try:
-            asked = json.loads(line)
-            if not isinstance(asked, dict):
-                raise Refused("a control line is one JSON object")
+            asked = _object(line)
             return json.dumps({"ok": True, **self._execute(asked)})
         except (Refused, BenchError, ValueError, TypeError, KeyError) as error:
             return json.dumps({"ok": False, "error": str(error)})
@@ -120,6 +118,17 @@ class Control:
         if what == "exchanges" and not isinstance(device, Circuit):
             return {"exchanges": list(device.exchanges)}
         raise Refused(f"no query {what!r} for {device.name}; there are truth, history, exchanges, devices")
+
+
+def _object(line: str) -> Asked:
+    """Parse a control line; raise ``Refused``."""
+    try:
+        asked = json.loads(line)
+    except ValueError as error:
+        raise Refused(f"a control line is one JSON object: {error}") from None
+    if not isinstance(asked, dict):
+        raise Refused("a control line is one JSON object")
+    return asked
 
 
 def describe(device: SimulatedDevice) -> dict[str, Any]:

@@ -39,7 +39,11 @@ class TextDevice:
             except OSError as error:
                 reason = error.strerror or error
                 raise CannotStart(f"{self.name}: {port.where} cannot be used: {reason}") from error
-            say(f"ready {self.name} {self.model} {port.resource}")
+            say(f"ready {self.name} {self.model} {self.place(port)}")
+
+    def place(self, port: Port) -> str:
+        """Return where the device is, as the unit's link says it."""
+        return port.resource
 
     def close(self) -> None:
         """Stop listening."""
@@ -53,6 +57,8 @@ class TextDevice:
         found = []
         for port in self.ports:
             link: dict[str, Any] = {"name": self.name, "kind": "visa", "resource": port.resource}
+            if not kind.probe or not kind.identity:
+                link["model"] = self.model  # it says nothing of itself, or only its other half is found
             found.append({**link, **settings} if isinstance(port, Pty) else link)
         return found
 

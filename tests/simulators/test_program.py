@@ -244,7 +244,7 @@ def test_the_log_of_messages_and_the_history_can_be_asked(running: Simulators, p
     psb.apply(CHARGE)
     psb.make_safe()
     exchanges = running.ask(device="psb", query="exchanges")["exchanges"]
-    assert [each["text"] for each in exchanges[-3:]] == ["OUTP OFF", "OUTP?", "OFF"]
+    assert [each["text"] for each in exchanges[-3:]] == ["OUTP OFF", "OUTP?;:SYST:LOCK:OWN?", "OFF;REMOTE"]
     history = running.ask(device="psb", query="history")["history"]
     assert [each["what"] for each in history[-2:]] == ["on", "off"]
 
