@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from cycler_unit.drivers.base import Protections
-from cycling import check, envelope, rules_station, sensors
+from cycling import check, envelope, rules_station, sensors, words
 from cycling.derived_limits import BUDGET, RISE
 from cycling.envelope import BatteryLimits, DeviceLimits, Envelope, EnvelopeError, Limit, StationLimits
 from cycling.limits import find, operating
@@ -66,16 +66,16 @@ def _wider_than(limits: Envelope, station: StationLimits) -> list[str]:
     """Name what the station does not allow, and what it could watch but the envelope does not limit."""
     problems = []
     if find(limits, BUDGET, "max") is None or limits.reversal_ah is None:
-        problems.append(f"{BUDGET} is missing: nothing bounds the charge")
+        problems.append(f"the limit on the {words.name(BUDGET)} is missing: nothing bounds the charge")
     for way, side in (("charge", "min"), ("discharge", "max")):
         limit = find(limits, "current_a", "min" if side == "min" else "max")
         if station.quadrants == way and (limit is None or limit.operating != 0.0):
-            problems.append(f"the station only {way}s, the envelope's current {side} is not 0")
+            problems.append(f"the station only {way}s, the envelope's current the other way is not 0")
     for name in sensors.cell_voltages(station.measures):
         if find(limits, name, "max") is None or find(limits, name, "min") is None:
-            problems.append(f"the cell voltage {name} has no limits")
+            problems.append(f"the {words.name(name)} has no limits")
     if sensors.cell_temperatures(station.measures) and find(limits, RISE, "max") is None:
-        problems.append(f"{RISE} is missing")
+        problems.append(f"the limit on the {words.name(RISE)} is missing")
     return problems
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cycler_unit.contract import Refusal
 from cycler_unit.drivers.base import Target
-from cycling import envelope
+from cycling import envelope, givers
 from cycling.contract import DeviceLimits, Envelope, Limit, Resolution
 from cycling.limits import find
 from wire.catalogue import Kind
@@ -29,7 +29,7 @@ def typed(given: dict[str, float], devices: Sequence[DeviceLimits], power: Kind)
             side="max" if side == "max" else "min",
             operating=given[name],
             trip=round(given[name] + (margin[quantity] if side == "max" else -margin[quantity]), 9),
-            source=f"typed {name}",
+            source=f"the typed {givers.words(name)}",
         )
         for quantity, unit in (("voltage_v", "v"), ("current_a", "a"), ("power_w", "w"))
         for side in ("min", "max")

@@ -17,6 +17,14 @@ logger = logging.getLogger("cycler_unit.power")
 DEFAULT_OFF = Off(command="off", i_off_a=0.01, t_off_s=0.5)
 # Off is sent this often at once before the station is called unsafe; then every second.
 OFF_TRIES = 2
+# The device's own protections, as they are called on its panel, in the order of their weight.
+PROTECTIONS = {
+    "voltage_max_v": ("overvoltage protection", "V"),
+    "charge_current_max_a": ("overcurrent protection of the charge", "A"),
+    "discharge_current_max_a": ("overcurrent protection of the discharge", "A"),
+    "power_max_w": ("overpower protection", "W"),
+    "voltage_min_v": ("undervoltage protection", "V"),
+}
 # Between two looks at a current that has not gone yet.
 CONFIRM_S = 0.02
 
@@ -133,18 +141,14 @@ class Power:
     def protect(self, wanted: Protections) -> str | None:
         """Write the device's own protections; return what it did not take, None when all is right."""
         held = self.device.protect(wanted)
-        for name in (
-            "voltage_max_v",
-            "charge_current_max_a",
-            "discharge_current_max_a",
-            "power_max_w",
-            "voltage_min_v",
-        ):
+        for name in PROTECTIONS:
             asked, got = getattr(wanted, name), getattr(held, name)
             if asked is None or (got is None and name == "voltage_min_v"):
                 continue  # a low cut-off that it cannot hold is carried by each set point (rule 3)
             if got is None or abs(got - asked) > self._step(name):
-                return f"the device's own {name} was set to {asked:g} and reads back {got}"
+                what, unit = PROTECTIONS[name]
+                back = "nothing" if got is None else f"{got:g} {unit}"
+                return f"its own {what} was set to {asked:g} {unit} and reads back {back}"
         return None
 
     def _step(self, name: str) -> float:

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from cycler_unit.readings import Taken
+from cycling import words
 from cycling.envelope import Envelope
 from cycling.judge import judged
 
@@ -86,7 +87,9 @@ class WiringCheck:
         """
         found = {"temperature_c": taken.temperature_c, **taken.extended}
         needed = (each for each in judged(self.envelope) if not each.delay_s)
-        absent = sorted({each.quantity for each in needed if found.get(each.quantity, 0.0) is None})
+        absent = sorted(
+            {words.name(each.quantity) for each in needed if found.get(each.quantity, 0.0) is None}
+        )
         if not absent:
             return ""
         assert self._began_s is not None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from cycling import sensors
+from cycling import givers, sensors
 from cycling.contract import BatteryLimits, DeviceLimits, Limit, StationLimits
 from cycling.limits import Bound, Side, bound, tightest
 from cycling.steps import Safety
@@ -40,8 +40,10 @@ class NoBudget(ValueError):
 def budget(battery: BatteryLimits, safety: Safety) -> tuple[Limit, float]:
     """Return the charge budget and the reversal that begins it anew, in Ah; raises ``NoBudget``."""
     capacity_ah = battery.capacity_ah
-    known = bound(capacity_ah if capacity_ah is not None and capacity_ah > 0 else None, "battery capacity_ah")
-    own = bound(safety.q_abs_max_ah, "profile safety q_abs_max_ah")
+    known = bound(
+        capacity_ah if capacity_ah is not None and capacity_ah > 0 else None, givers.of_battery("capacity_ah")
+    )
+    own = bound(safety.q_abs_max_ah, givers.of_profile("q_abs_max_ah"))
     whole = None
     if known is not None:
         source = f"{BUDGET_OF_CAPACITY:g} x {known.source}"
@@ -50,8 +52,8 @@ def budget(battery: BatteryLimits, safety: Safety) -> tuple[Limit, float]:
     base = known or own
     if least is None or base is None:
         raise NoBudget(
-            "charge: neither the battery's capacity nor the profile's safety q_abs_max_ah is known, "
-            "so nothing bounds the charge: give one of them"
+            "charge: neither the battery's capacity nor the profile's largest net charge (safety q_abs_max_ah) is "
+            "known, so nothing bounds the charge: give one of them"
         )
     # 9 decimals: binary noise must not reach the contract's text.
     value = round(least.value, 9)
@@ -72,7 +74,7 @@ def heating(battery: BatteryLimits, devices: Sequence[DeviceLimits], station: St
             side="max",
             operating=RISE_MAX_K if rise_k is None else rise_k,
             trip=RISE_MAX_K if rise_k is None else rise_k,
-            source="safety rule 16" if rise_k is None else "battery temperature_rise_max_k",
+            source="safety rule 16" if rise_k is None else givers.of_battery("temperature_rise_max_k"),
         ),
         _slope(slope, max((d.temperature_resolution_c for d in devices), default=0.0)),
     ]
@@ -98,7 +100,7 @@ def _slope(own_k_min: float | None, resolution_c: float) -> Limit:
         side="max",
         operating=value,
         trip=round(value + resolution_c * 60.0 / SLOPE_FOR_S, 9),
-        source="safety rule 16" if own_k_min is None else "battery temperature_slope_max_k_min",
+        source="safety rule 16" if own_k_min is None else givers.of_battery("temperature_slope_max_k_min"),
     )
 
 
@@ -121,7 +123,7 @@ def cells(battery: BatteryLimits, devices: Sequence[DeviceLimits], station: Stat
                 side="max",
                 operating=spread_v,
                 trip=round(spread_v + margin_v, 9),
-                source="safety rule 1" if own is None else "battery cell_spread_max_v",
+                source="safety rule 1" if own is None else givers.of_battery("cell_spread_max_v"),
             )
         )
     return limits
@@ -135,8 +137,11 @@ def _cell_bound(battery: BatteryLimits, side: Side) -> Bound | None:
     cell = getattr(battery, f"cell_voltage_{side}_v")
     pack = getattr(battery, f"voltage_{side}_v")
     if cell is not None or pack is None:
-        return bound(cell, f"battery cell_voltage_{side}_v")
-    return bound(pack / battery.cells_in_series, f"battery voltage_{side}_v / {battery.cells_in_series}")
+        return bound(cell, givers.of_battery(f"cell_voltage_{side}_v"))
+    return bound(
+        pack / battery.cells_in_series,
+        f"{givers.of_battery(f'voltage_{side}_v')} / {battery.cells_in_series}",
+    )
 
 
 def _cell(name: str, side: Side, given: Bound, margin_v: float, battery: BatteryLimits) -> Limit:
@@ -162,9 +167,9 @@ def store(devices: Sequence[DeviceLimits], station: StationLimits) -> list[Limit
     limits: list[Limit] = []
     for side in _SIDES:
         field = f"store_voltage_{side}_v"
-        own = bound(getattr(station, f"store_{side}_v"), f"station store_{side}_v")
+        own = bound(getattr(station, f"store_{side}_v"), givers.of_station(f"store_{side}_v"))
         given = tightest(
-            side, [*(bound(getattr(d, field), f"device {d.name} {field}") for d in devices), own]
+            side, [*(bound(getattr(d, field), givers.of_device(d.name, field)) for d in devices), own]
         )
         if given is not None:
             limits.append(

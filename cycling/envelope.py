@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from cycling import derived_limits, sensors
+from cycling import derived_limits, givers, sensors, words
 from cycling.contract import (
     BatteryLimits,
     DeviceLimits,
@@ -51,6 +51,9 @@ TEMPERATURE_MARGIN_C = 2.0
 # safety.md rule 16: above this a battery without a temperature sensor needs a manager's waiver.
 BLIND_MAX_WH = 20.0
 
+# The device ends a discharge itself at this field's voltage.
+CUTOFF = "discharge_cutoff_v"
+
 UNITS = {"voltage_v": "V", "current_a": "A", "power_w": "W", "temperature_c": "°C", "charge_net_abs_ah": "Ah"}
 
 
@@ -69,7 +72,7 @@ def compute(
     limits += derived_limits.cells(battery, devices, station)
     limits += derived_limits.store(devices, station)
     if safety.run_max_s is not None and not safety.run_max_s > 0:
-        maker.problems.append("profile safety run_max_s must be above 0 s")
+        maker.problems.append("the profile's longest run (run_max_s) must be above 0 s")
     if maker.problems:
         raise EnvelopeError(maker.problems)
     return Envelope(
@@ -147,10 +150,14 @@ def wider_than(envelope: Envelope, devices: Sequence[DeviceLimits]) -> list[str]
             if device is None:
                 continue
             if limit is None:
-                problems.append(f"{quantity} {side} is missing; {device.source} is {device.value:g}")
+                problems.append(
+                    f"{_named(quantity, side)} is missing; "
+                    f"{device.source} is {words.amount(quantity, device.value)}"
+                )
             elif exceeds(side, limit.operating, device.value):
                 problems.append(
-                    f"{quantity} {side} {limit.operating:g} is wider than {device.source} {device.value:g}"
+                    f"{_named(quantity, side)} of {words.amount(quantity, limit.operating)} is wider than "
+                    f"{device.source}, {words.amount(quantity, device.value)}"
                 )
     for limit in envelope.limits:
         problems += _late(limit, own.get(limit.quantity))
@@ -158,18 +165,30 @@ def wider_than(envelope: Envelope, devices: Sequence[DeviceLimits]) -> list[str]
 
 
 def _late(limit: Limit, margin: float | None) -> list[str]:
-    name = f"{limit.quantity} {limit.side}"
+
+    def amount(value: float) -> str:
+        return words.amount(limit.quantity, value)
+
+    name = _named(limit.quantity, limit.side)
+    trip, outside = amount(limit.trip), abs(limit.trip - limit.operating)
     if exceeds(limit.side, limit.operating, limit.trip):
-        return [f"{name} trips at {limit.trip:g}, inside its operating limit {limit.operating:g}"]
+        return [f"{name} trips at {trip}, inside its operating limit {amount(limit.operating)}"]
     if limit.absolute is not None and exceeds(limit.side, limit.trip, limit.absolute):
-        return [f"{name} trips at {limit.trip:g}, beyond the battery's absolute limit {limit.absolute:g}"]
-    if margin is not None and abs(limit.trip - limit.operating) > margin + 1e-6:
-        return [f"{name} trips {abs(limit.trip - limit.operating):g} outside; this unit allows {margin:g}"]
+        return [f"{name} trips at {trip}, beyond the battery's absolute limit {amount(limit.absolute)}"]
+    if margin is not None and outside > margin + 1e-6:
+        return [f"{name} trips {amount(outside)} outside; this unit allows {amount(margin)}"]
     return []
 
 
 _SIDES: tuple[Side, Side] = ("max", "min")
+_LIMITS: dict[Side, str] = {"max": "highest", "min": "lowest"}
 _FIELDS = {"voltage_v": "voltage_{}_v", "current_a": "current_{}_a", "power_w": "power_{}_w"}
+
+
+def _named(quantity: str, side: Side) -> str:
+    """Return a limit's name: ``largest charge current``, ``lowest voltage of cell 3``."""
+    field = _FIELDS.get(quantity)
+    return givers.words(field.format(side)) if field else f"{_LIMITS[side]} {words.name(quantity)}"
 
 
 def _devices_bound(quantity: str, side: Side, devices: Sequence[DeviceLimits]) -> Bound | None:
@@ -181,7 +200,7 @@ def _devices_bound(quantity: str, side: Side, devices: Sequence[DeviceLimits]) -
     field = _FIELDS[quantity].format(side)
 
     def of(device: DeviceLimits) -> Bound | None:
-        return bound(getattr(device, field), f"device {device.name} {field}")
+        return bound(getattr(device, field), givers.of_device(device.name, field))
 
     power = [d for d in devices if d.measures == "power"]
     meters = [of(d) for d in devices if d.measures == "meter"]
@@ -189,7 +208,7 @@ def _devices_bound(quantity: str, side: Side, devices: Sequence[DeviceLimits]) -
         return tightest(side, [widest(side, [of(d) for d in power]), *meters])
     cutoffs: list[Bound | None] = []
     if side == "min":
-        cutoffs = [bound(d.discharge_cutoff_v, f"device {d.name} discharge_cutoff_v") for d in power]
+        cutoffs = [bound(d.discharge_cutoff_v, givers.of_device(d.name, CUTOFF)) for d in power]
     return tightest(side, [*(of(d) for d in power), *meters, *cutoffs])
 
 
@@ -199,6 +218,11 @@ def _resolution(devices: Sequence[DeviceLimits]) -> Resolution:
         voltage_v=float(max((d.voltage_resolution_v for d in measuring), default=0.0)),
         current_a=float(max((d.current_resolution_a for d in measuring), default=0.0)),
     )
+
+
+def _of_cells(cells: int, side: Side) -> str:
+    own = givers.of_battery(f"cell_voltage_{side}_v")
+    return own if cells == 1 else f"{cells} x {own}"
 
 
 class _Maker:
@@ -254,8 +278,8 @@ class _Maker:
         if absolute is not None:
             if exceeds(side, given.value, absolute.value):
                 self.problems.append(
-                    f"{quantity}: the {side} {given.value:g} ({given.source}) lies beyond the battery's "
-                    f"absolute limit {absolute.value:g} ({absolute.source})"
+                    f"{words.name(quantity)}: {words.amount(quantity, given.value)} ({given.source}) lies beyond "
+                    f"{absolute.source}, {words.amount(quantity, absolute.value)}"
                 )
             trip = min(trip, absolute.value) if side == "max" else max(trip, absolute.value)
         # 9 decimals: the sum must not carry binary noise into the contract's text.
@@ -277,22 +301,23 @@ class _Maker:
             pack = getattr(self.battery, f"voltage_{side}_v")
             if cell is None and pack is None:
                 self.problems.append(
-                    f"voltage: the battery has neither voltage_{side}_v nor cell_voltage_{side}_v"
+                    f"voltage: the battery has neither a {_LIMITS[side]} voltage (voltage_{side}_v) "
+                    f"nor a {_LIMITS[side]} cell voltage (cell_voltage_{side}_v)"
                 )
             cells = self.battery.cells_in_series
             sides[side] = [
-                bound(pack, f"battery voltage_{side}_v"),
-                bound(None if cell is None else cell * cells, f"battery {cells} x cell_voltage_{side}_v"),
+                bound(pack, givers.of_battery(f"voltage_{side}_v")),
+                bound(None if cell is None else cell * cells, _of_cells(cells, side)),
                 _devices_bound("voltage_v", side, self.devices),
-                bound(getattr(self.station, f"voltage_{side}_v"), f"station voltage_{side}_v"),
-                bound(getattr(self.safety, f"v_{side}_v"), f"profile safety v_{side}_v"),
+                bound(getattr(self.station, f"voltage_{side}_v"), givers.of_station(f"voltage_{side}_v")),
+                bound(getattr(self.safety, f"v_{side}_v"), givers.of_profile(f"v_{side}_v")),
             ]
         pair = self._pair("voltage_v", sides, required=False)
         return [self._absolute(limit) for limit in pair]
 
     def _absolute(self, limit: Limit) -> Limit:
         name = f"voltage_abs_{limit.side}_v"
-        absolute = bound(getattr(self.battery, name), f"battery {name}")
+        absolute = bound(getattr(self.battery, name), givers.of_battery(name))
         given = Bound(value=limit.operating, source=limit.source)
         return self._limit(limit.quantity, limit.side, given, absolute)
 
@@ -301,10 +326,10 @@ class _Maker:
         sides: dict[Side, list[Bound | None]] = {}
         for side in _SIDES:
             sides[side] = [
-                bound(getattr(self.battery, f"current_{side}_a"), f"battery current_{side}_a"),
+                bound(getattr(self.battery, f"current_{side}_a"), givers.of_battery(f"current_{side}_a")),
                 _devices_bound("current_a", side, self.devices),
-                bound(getattr(self.station, f"current_{side}_a"), f"station current_{side}_a"),
-                bound(getattr(self.safety, f"i_{side}_a"), f"profile safety i_{side}_a"),
+                bound(getattr(self.station, f"current_{side}_a"), givers.of_station(f"current_{side}_a")),
+                bound(getattr(self.safety, f"i_{side}_a"), givers.of_profile(f"i_{side}_a")),
                 self._quadrants(side),
             ]
         limits = self._pair("current_a", sides)
@@ -314,7 +339,7 @@ class _Maker:
         """Return 0 for the direction in which the station lets no current flow (safety.md rule 14)."""
         only = self.station.quadrants
         if (only, side) in (("charge", "min"), ("discharge", "max")):
-            return Bound(value=0.0, source=f"station quadrants: {only} only")
+            return Bound(value=0.0, source=f"the station only {only}s")
         return None
 
     def _around_zero(self, limits: list[Limit]) -> list[Limit]:
@@ -322,7 +347,7 @@ class _Maker:
         for limit in limits:
             if exceeds("min" if limit.side == "max" else "max", limit.operating, 0.0):
                 self.problems.append(
-                    f"{limit.quantity}: the {limit.side} {limit.operating:g} ({limit.source}) excludes 0; "
+                    f"{words.name(limit.quantity)}: {words.amount(limit.quantity, limit.operating)} ({limit.source}) excludes 0; "
                     "charging is positive, discharging negative"
                 )
         return limits
@@ -335,8 +360,8 @@ class _Maker:
             key: Side = "max" if side == "max" else "min"
             sides[key] = [
                 _devices_bound("power_w", key, self.devices),
-                bound(None if station is None else sign * station, "station power_abs_max_w"),
-                bound(None if profile is None else sign * profile, "profile safety p_abs_max_w"),
+                bound(None if station is None else sign * station, givers.of_station("power_abs_max_w")),
+                bound(None if profile is None else sign * profile, givers.of_profile("p_abs_max_w")),
                 self._quadrants(key),
             ]
         return self._around_zero(self._pair("power_w", sides, required=False))
@@ -358,14 +383,18 @@ class _Maker:
         sides: dict[Side, list[Bound | None]] = {}
         for side in _SIDES:
             sides[side] = [
-                bound(getattr(self.battery, f"temperature_{side}_c"), f"battery temperature_{side}_c"),
-                bound(getattr(self.station, f"temperature_{side}_c"), f"station temperature_{side}_c"),
-                bound(getattr(self.safety, f"temp_{side}_c"), f"profile safety temp_{side}_c"),
+                bound(
+                    getattr(self.battery, f"temperature_{side}_c"), givers.of_battery(f"temperature_{side}_c")
+                ),
+                bound(
+                    getattr(self.station, f"temperature_{side}_c"), givers.of_station(f"temperature_{side}_c")
+                ),
+                bound(getattr(self.safety, f"temp_{side}_c"), givers.of_profile(f"temp_{side}_c")),
             ]
         always = self._pair("temperature_c", sides, required=False)
         for side in _SIDES:
             name = f"charge_temperature_{side}_c"
-            sides[side] = [*sides[side], bound(getattr(self.battery, name), f"battery {name}")]
+            sides[side] = [*sides[side], bound(getattr(self.battery, name), givers.of_battery(name))]
         if self.problems:
             return always
         charging = self._pair("temperature_c", sides, required=False)
@@ -396,9 +425,11 @@ class _Maker:
         given = self.safety.q_abs_max_ah
         if given is not None:
             if not given > 0:
-                self.problems.append("charge: profile safety q_abs_max_ah must be above 0 Ah")
+                self.problems.append(
+                    "charge: the profile's largest net charge (q_abs_max_ah) must be above 0 Ah"
+                )
                 return []
-            source = Bound(value=float(given), source="profile safety q_abs_max_ah")
+            source = Bound(value=float(given), source=givers.of_profile("q_abs_max_ah"))
             limits.append(self._limit("charge_net_abs_ah", "max", source))
         try:
             budget, self.reversal_ah = derived_limits.budget(self.battery, self.safety)
@@ -423,7 +454,7 @@ def _measure(asked: MeasureLimit) -> list[Limit]:
                     delay_s=None if asked.delay_s is None else float(asked.delay_s),
                     frozen_s=None if asked.frozen_s is None else float(asked.frozen_s),
                     when=asked.when,
-                    source=f"profile safety measures {asked.name}",
+                    source="the profile's own limit",
                 )
             )
     return limits

@@ -71,7 +71,7 @@ def of_step(safety: Safety | None, envelope: Envelope) -> tuple[Limit, ...]:
                         delay_s=measure.delay_s,
                         frozen_s=measure.frozen_s,
                         when=measure.when,
-                        source="step safety",
+                        source="the step's own limit",
                     )
                 )
     return tuple(limits)
@@ -95,7 +95,7 @@ def _tightened(quantity: str, side: str, value: float, delay_s: float | None, en
         trip=trip,
         absolute=None if base is None else base.absolute,
         delay_s=delay_s,
-        source="step safety",
+        source="the step's own limit",
     )
 
 
@@ -205,7 +205,7 @@ def _reason(limit: Limit, x: float | None, memory: LimitMemory, worst: bool) -> 
         side = "maximum" if limit.side == "max" else "minimum"
         text = f"{what} is missing; its {side} of {bound} ({limit.source}) needs it"
     else:
-        text = f"{what} {words.amount(limit.quantity, x)} is {word} the {name} of {bound} ({limit.source})"
+        text = f"{what} {words.amount(limit.quantity, x)} is {word} the {name} of {bound} ({_giver(limit)})"
     return EndReason(
         code=MISSING if x is None else LIMIT,
         text=text,
@@ -215,6 +215,13 @@ def _reason(limit: Limit, x: float | None, memory: LimitMemory, worst: bool) -> 
         since=memory.since_s,
         delay_s=limit.delay_s,
     )
+
+
+def _giver(limit: Limit) -> str:
+    """Return who gave a limit, with the value as given where the limit acts further out."""
+    if limit.operating == limit.trip:
+        return limit.source
+    return f"{limit.source}: {words.amount(limit.quantity, limit.operating)}"
 
 
 def charge(net_ah: float, one_way_ah: float, envelope: Envelope, now_s: float) -> EndReason | None:

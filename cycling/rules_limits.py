@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cycling import givers, words
 from cycling.findings import MAX_DELAY_S, Known
 from cycling.limits import exceeds
 from cycling.numbering import Numbered
@@ -164,7 +165,7 @@ def _ends(known: Known, here: Numbered, window: Window) -> None:
 def _cutoff(known: Known, here: Numbered, value: float, field: str, window: Window) -> None:
     """Refuse a discharge end at the device's own cut-off: the device stops before it is read."""
     bound = window.bounds.get(("voltage_v", "min"))
-    if bound is None or "discharge_cutoff_v" not in bound.source or direction(here.step) >= 0:
+    if bound is None or givers.words("discharge_cutoff_v") not in bound.source or direction(here.step) >= 0:
         return
     if abs(value - bound.value) < 1e-9:
         known.error(
@@ -241,6 +242,7 @@ def _own_safety(known: Known, here: Numbered, window: Window) -> None:
             known.error(
                 here,
                 "safety",
-                f"Its {quantity} {side} {value:g} is wider than {bound.value:g} ({bound.source}): "
+                f"Its {words.name(quantity)} of {words.amount(quantity, value)} is wider than "
+                f"{words.amount(quantity, bound.value)} ({bound.source}): "
                 "a step can only tighten.",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cycling import words
 from cycling.contract import Envelope
 from cycling.limits import Bound, exceeds
 from cycling.steps import Safety
@@ -24,7 +25,7 @@ class Window:
             bound = self.bounds.get((quantity, "max" if side == "max" else "min"))
             if bound is not None and exceeds("max" if side == "max" else "min", value, bound.value):
                 word = "above" if side == "max" else "below"
-                return f"{word} the limit {bound.value:g} ({bound.source})"
+                return f"{word} the limit {words.amount(quantity, bound.value)} ({bound.source})"
         return None
 
     def value(self, quantity: str, side: Literal["max", "min"]) -> float | None:
@@ -32,7 +33,7 @@ class Window:
         bound = self.bounds.get((quantity, side))
         return None if bound is None else bound.value
 
-    def tightened(self, safety: Safety | None, source: str = "step safety") -> Window:
+    def tightened(self, safety: Safety | None, source: str = "the step's own limit") -> Window:
         """Return a window with the limits of ``safety`` as well, where they are tighter."""
         if safety is None:
             return self
@@ -66,7 +67,7 @@ def of_safety(safety: Safety) -> dict[Key, float]:
 
 def make(envelope: Envelope | None, safety: Safety) -> Window:
     """Return the window of an experiment; before its envelope is known, that of the profile's safety."""
-    window = Window().tightened(safety, "profile safety")
+    window = Window().tightened(safety, "the profile's own limit")
     if envelope is None:
         return window
     bounds: dict[Key, Bound] = {}

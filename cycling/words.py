@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _KNOWN = {
     "time_s": ("time", "s"),
     "run_s": ("run time", "s"),
@@ -31,10 +33,23 @@ _KNOWN = {
 _UNITS = {"v": "V", "a": "A", "w": "W", "c": "°C", "k": "K", "ah": "Ah", "wh": "Wh", "s": "s", "kpa": "kPa"}
 
 
+# What a BMS calls its cells and sensors, as the catalogue's kinds and most stations name them.
+_NUMBERED = (
+    (re.compile(r"v?cell_?(\d+)(?:_voltage)?_v", re.IGNORECASE), "voltage of cell"),
+    (re.compile(r"temp(?:erature)?_?(\d+)_c", re.IGNORECASE), "temperature of sensor"),
+)
+
+
 def name(quantity: str) -> str:
     """Return a quantity's name without its unit; an extended measure keeps the station's name."""
     known = _KNOWN.get(quantity)
-    return known[0] if known else quantity.replace("_", " ")
+    if known:
+        return known[0]
+    for pattern, what in _NUMBERED:
+        if found := pattern.fullmatch(quantity):
+            return f"{what} {int(found[1])}"
+    rest, _, unit = quantity.rpartition("_")
+    return (rest if rest and unit in _UNITS else quantity).replace("_", " ")
 
 
 def amount(quantity: str, value: float, digits: int = 6) -> str:

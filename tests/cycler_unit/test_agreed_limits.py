@@ -70,9 +70,10 @@ def test_an_envelope_without_a_charge_budget_is_refused() -> None:
 
 def test_an_envelope_that_forgets_a_cell_or_the_heating_is_refused() -> None:
     station = StationLimits(measures=("temperature_c", "vcell1_v"))
-    assert "vcell1_v has no limits" in refused(station, CHARGE, spoil=without("vcell1_v")).text
+    assert "voltage of cell 1 has no limits" in refused(station, CHARGE, spoil=without("vcell1_v")).text
     assert (
-        "temperature_rise_k is missing" in refused(station, CHARGE, spoil=without("temperature_rise_k")).text
+        "limit on the temperature over ambient is missing"
+        in refused(station, CHARGE, spoil=without("temperature_rise_k")).text
     )
 
 

@@ -128,7 +128,7 @@ def test_an_envelope_wider_than_the_device_is_refused(bench: Bench) -> None:
         ),
     )
     answered = refused(bench, CHARGE, text=envelope.canonical(wide))
-    assert "current_a max" in answered.reason
+    assert "largest charge current of 50 A is wider" in answered.reason
 
 
 def test_a_profile_that_leaves_its_envelope_is_refused(bench: Bench) -> None:
@@ -182,6 +182,8 @@ def test_protections_that_read_back_differently_refuse_the_start(
     at_s = bench.last_at_s()
     answered = refused(bench, CHARGE)
     assert answered.result["rule"] == 3
+    assert "its own overvoltage protection was set to" in (answered.reason or "")
+    assert "and reads back 9.9 V" in (answered.reason or "")
     assert "OUTP ON" not in bench.sent(at_s)
 
 

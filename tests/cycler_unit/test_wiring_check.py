@@ -121,7 +121,7 @@ def test_a_monitor_that_has_not_spoken_yet_is_waited_for() -> None:
 
 def test_a_monitor_that_never_speaks_is_refused_in_words() -> None:
     verdict = run(check(envelope=with_cell_limit()), lambda t: 3.7, extended={"vcell1_v": None})
-    assert verdict == "vcell1_v could not be read for 10 s, and the test has limits on it"
+    assert verdict == "voltage of cell 1 could not be read for 10 s, and the test has limits on it"
 
 
 def test_what_may_be_missing_for_a_while_is_not_waited_for() -> None:

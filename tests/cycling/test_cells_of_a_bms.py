@@ -114,7 +114,9 @@ def test_names_tell_cells_from_the_rest() -> None:
 )
 def test_what_hurts_a_battery_quarantines_it(quantity: str, hurt: bool) -> None:
     assert quarantines("limit", quantity) is hurt
+    assert quarantines("draining", quantity) is hurt, "also one that left its limits with no test"
     assert quarantines("missing", quantity) is False
+    assert quarantines("sense", quantity) is False
 
 
 def test_the_voltage_of_a_shared_store_is_a_limit_of_the_channel() -> None:
@@ -122,7 +124,11 @@ def test_the_voltage_of_a_shared_store_is_a_limit_of_the_channel() -> None:
     station = StationLimits(measures=("hs_voltage_v",), store_max_v=8.0)
     made = compute(CELL, [epc], station, Safety())
     high, low = limit("hs_voltage_v", "max", made), limit("hs_voltage_v", "min", made)
-    assert (high.trip, high.source, low.trip) == (8.0, "station store_max_v", 6.0)
+    assert (high.trip, high.source, low.trip) == (
+        8.0,
+        "the station's highest voltage of the energy store",
+        6.0,
+    )
     readings = [reading(n + 1.0, on=False, hs_voltage_v=8.2) for n in range(3)]
     last = feed(running(profile(rest(1e6)), made), readings)[-1]
     assert last.end_reason is not None

@@ -56,7 +56,7 @@ def test_more_than_one_and_a_quarter_capacities_one_way_trip() -> None:
     reason = drive((1.0, 1.30))
     assert reason is not None
     assert (reason.code, reason.quantity, reason.limit) == ("limit", "charge_one_way_ah", 1.25)
-    assert "1.25 x battery capacity_ah" in reason.text
+    assert "1.25 x the battery's capacity" in reason.text
     discharged = drive((-1.0, 1.30))
     assert discharged is not None
     assert discharged.quantity == "charge_one_way_ah"

@@ -84,8 +84,8 @@ STEPS: list[tuple[dict[str, Any], str]] = [
     ({"kind": "drive", "of": "current", "points": [[0, 1], [2, 1], [2, 3]]}, "must rise"),
     ({"kind": "drive", "of": "current", "points": POINTS, "repeat": 0}, "at least once"),
     # inside the operating limits
-    (cc(10.5), "above the limit 10 (battery current_max_a)"),
-    (cc(-21.0), "below the limit -20 (battery current_min_a)"),
+    (cc(10.5), "above the limit 10 A (the battery's largest charge current)"),
+    (cc(-21.0), "below the limit -20 A (the battery's largest discharge current)"),
     (cv(4.25), "above the limit 4.2"),
     (cv(4.0) | {"current_max_a": 30.0}, "lies above the limit"),
     (cccv(1.0, 4.3), "above the limit 4.2"),
@@ -289,7 +289,7 @@ def test_a_temperature_that_any_step_sets_lies_inside_the_limits(how: dict[str, 
 
 def test_a_profile_is_held_to_its_own_safety_before_its_station_is_known() -> None:
     wanted = profile(cc(3.0), safety={"i_max_a": 2.0})
-    assert "above the limit 2 (profile safety)" in check(wanted).errors[0].message
+    assert "above the limit 2 A (the profile's own limit)" in check(wanted).errors[0].message
 
 
 def test_a_long_delay_is_a_matter_for_a_manager() -> None:

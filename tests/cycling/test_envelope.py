@@ -45,11 +45,11 @@ def test_the_tightest_giver_wins_and_is_named() -> None:
     station = StationLimits(voltage_max_v=4.15, current_max_a=3.0)
     made = compute(CELL, [SUPPLY], station, Safety(v_min_v=2.8, i_min_a=-2.0))
     assert limit(made, "voltage_v", "max").operating == 4.15
-    assert limit(made, "voltage_v", "max").source == "station voltage_max_v"
-    assert limit(made, "voltage_v", "min").source == "profile safety v_min_v"
+    assert limit(made, "voltage_v", "max").source == "the station's highest voltage"
+    assert limit(made, "voltage_v", "min").source == "the profile's lowest voltage"
     assert limit(made, "current_a", "max").operating == 3.0
     assert limit(made, "current_a", "min").operating == -2.0
-    assert limit(made, "power_w", "max").source == "device supply power_max_w"
+    assert limit(made, "power_w", "max").source == "largest charge power of device supply"
 
 
 def test_a_profile_cannot_widen_anything() -> None:
@@ -102,7 +102,9 @@ def test_a_trip_never_lies_beyond_the_absolute_limit() -> None:
 
 def test_an_operating_limit_beyond_the_absolute_one_is_refused() -> None:
     battery = msgspec.structs.replace(CELL, voltage_abs_max_v=4.1)
-    assert "voltage_abs_max_v" in problems(battery, [SUPPLY], StationLimits(), Safety())
+    assert "beyond the battery's absolute highest voltage, 4.1 V" in problems(
+        battery, [SUPPLY], StationLimits(), Safety()
+    )
 
 
 def test_a_pack_is_limited_by_its_cells_and_by_itself() -> None:
@@ -127,13 +129,13 @@ def test_one_missing_voltage_limit_is_taken_from_the_other_and_both_missing_are_
     assert limit(envelope(battery=only_pack), "voltage_v", "max").operating == 14.4
     neither = BatteryLimits(voltage_max_v=4.2, current_min_a=-1.0, current_max_a=1.0)
     text = problems(neither, [SUPPLY], StationLimits(), Safety())
-    assert "neither voltage_min_v nor cell_voltage_min_v" in text
+    assert "neither a lowest voltage (voltage_min_v) nor a lowest cell voltage (cell_voltage_min_v)" in text
 
 
 def test_an_empty_intersection_names_the_limit_and_both_givers() -> None:
     text = problems(CELL, [SUPPLY], StationLimits(voltage_max_v=3.0), Safety(v_min_v=3.2))
-    assert "at least 3.2 V (profile safety v_min_v)" in text
-    assert "at most 3 V (station voltage_max_v)" in text
+    assert "at least 3.2 V (the profile's lowest voltage)" in text
+    assert "at most 3 V (the station's highest voltage)" in text
 
 
 def test_every_problem_is_collected() -> None:
@@ -160,7 +162,7 @@ def test_a_source_and_a_load_take_turns() -> None:
 def test_a_meter_with_a_small_shunt_limits_the_current() -> None:
     meter = DeviceLimits(name="meter", measures="meter", current_min_a=-3.0, current_max_a=3.0)
     made = compute(CELL, [SUPPLY, meter], StationLimits(), Safety())
-    assert limit(made, "current_a", "max").source == "device meter current_max_a"
+    assert limit(made, "current_a", "max").source == "largest charge current of device meter"
 
 
 def test_the_devices_own_cutoff_is_a_limit() -> None:
@@ -222,17 +224,17 @@ def test_a_unit_refuses_limits_wider_than_its_devices() -> None:
     assert wider_than(made, [SUPPLY]) == []
     smaller = msgspec.structs.replace(SUPPLY, voltage_max_v=4.0, current_max_a=1.0)
     text = " ".join(wider_than(made, [smaller]))
-    assert "voltage_v max 4.2 is wider than device supply voltage_max_v 4" in text
-    assert "current_a max 10 is wider" in text
+    assert "highest voltage of 4.2 V is wider than highest voltage of device supply, 4 V" in text
+    assert "largest charge current of 10 A is wider" in text
 
 
 def test_a_unit_refuses_a_missing_limit_and_a_late_trip() -> None:
     made = envelope()
     without = msgspec.structs.replace(made, limits=made.limits[1:])
-    assert "voltage_v max is missing" in " ".join(wider_than(without, [SUPPLY]))
+    assert "highest voltage is missing" in " ".join(wider_than(without, [SUPPLY]))
     late = msgspec.structs.replace(made.limits[0], trip=4.29)
     text = " ".join(wider_than(msgspec.structs.replace(made, limits=(late, *made.limits[1:])), [SUPPLY]))
-    assert "voltage_v max trips 0.09 outside" in text
+    assert "highest voltage trips 0.09 V outside; this unit allows 0." in text
     beyond = msgspec.structs.replace(made.limits[0], trip=4.4)
     text = " ".join(wider_than(msgspec.structs.replace(made, limits=(beyond, *made.limits[1:])), [SUPPLY]))
     assert "beyond the battery's absolute limit" in text

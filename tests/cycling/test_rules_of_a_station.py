@@ -65,7 +65,7 @@ def test_the_envelope_of_one_quadrant_has_no_current_the_other_way() -> None:
     made = compute(CELL, [SUPPLY], StationLimits(quadrants="charge"), Safety())
     low = find(made, "current_a", "min")
     assert low is not None
-    assert (low.operating, low.source) == (0.0, "station quadrants: charge only")
+    assert (low.operating, low.source) == (0.0, "the station only charges")
 
 
 def test_a_source_alone_cannot_discharge_whatever_the_station_says() -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
+import msgspec
 import pytest
 
 from cycling import words
+from cycling.envelope import BatteryLimits, StationLimits, compute, wider_than
+from cycling.judge import _reason
+from cycling.state import LimitMemory
+from cycling.steps import Safety
+from tests.cycling.invented import SUPPLY
 
 
 @pytest.mark.parametrize(
@@ -26,3 +34,63 @@ def test_an_end_reads_as_people_say_it(
 
 def test_a_charge_relative_to_a_stored_result_names_it() -> None:
     assert words.reached("charge_rel", True, 0.5, None, "c_rpt") == "charge rose to 0.5 of c_rpt"
+
+
+EVERYTHING = BatteryLimits(
+    cells_in_series=4,
+    cell_voltage_min_v=2.5,
+    cell_voltage_max_v=4.2,
+    voltage_min_v=11.0,
+    voltage_max_v=16.4,
+    voltage_abs_max_v=17.0,
+    current_min_a=-5.0,
+    current_max_a=5.0,
+    temperature_min_c=0.0,
+    temperature_max_c=45.0,
+    charge_temperature_max_c=40.0,
+    capacity_ah=5.0,
+    cell_spread_max_v=0.3,
+    temperature_rise_max_k=15.0,
+    temperature_slope_max_k_min=2.0,
+)
+MEASURES = ("temperature_c", "temp1_c", "vcell1_v", "vcell2_v", "hs_voltage_v")
+STATION = StationLimits(measures=MEASURES, store_max_v=9.0, power_abs_max_w=50.0, voltage_max_v=16.0)
+PROFILE = Safety(i_max_a=2.0, q_abs_max_ah=4.0, temp_max_c=42.0)
+# What only a programmer reads: battery 1 x cell_voltage_max_v.
+INTERNAL = re.compile(r"\w_\w")
+
+
+def test_no_limit_and_no_trip_shows_a_field_of_the_program() -> None:
+    made = compute(EVERYTHING, [SUPPLY], STATION, PROFILE)
+    assert len(made.limits) > 20
+    for limit in made.limits:
+        assert not INTERNAL.search(limit.source), limit.source
+        beyond = limit.trip + 1.0 if limit.side == "max" else limit.trip - 1.0
+        for measured in (beyond, None):
+            reason = _reason(limit, measured, LimitMemory(), worst=False)
+            assert not INTERNAL.search(reason.text), reason.text
+    for problem in wider_than(made, [msgspec.structs.replace(SUPPLY, current_max_a=1.0, voltage_max_v=10.0)]):
+        assert not INTERNAL.search(problem), problem
+
+
+def test_a_trip_says_what_was_measured_what_it_may_be_and_who_says_so() -> None:
+    made = compute(EVERYTHING, [SUPPLY], STATION, PROFILE)
+    cell = next(each for each in made.limits if (each.quantity, each.side) == ("vcell1_v", "max"))
+    assert _reason(cell, 4.25, LimitMemory(), worst=False).text == (
+        "voltage of cell 1 4.25 V is above the trip limit of 4.21 V (the battery's highest cell voltage: 4.2 V)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "name"),
+    [
+        ("vcell12_v", "voltage of cell 12"),
+        ("cell_3_v", "voltage of cell 3"),
+        ("temp2_c", "temperature of sensor 2"),
+        ("pressure_pos_kpa", "pressure pos"),
+        ("door_closed", "door closed"),
+        ("v", "v"),
+    ],
+)
+def test_a_stations_own_measures_have_names_too(quantity: str, name: str) -> None:
+    assert words.name(quantity) == name

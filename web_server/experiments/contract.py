@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cycling import check, envelope
+from cycling import check, envelope, givers
 from cycling.envelope import BatteryLimits, DeviceLimits, Envelope, EnvelopeError, StationLimits
 from cycling.steps import Capacity, Profile
 from web_server.cells.models import Battery
@@ -95,7 +95,8 @@ def draw_up(
 def _unwatched(name: str) -> dict[str, Any]:
     """Return the warning about a limit of the battery that nothing measures."""
     return fields.error(
-        name, f"The battery's {name} is not watched: the station has no measure temperature_c."
+        name,
+        f"The battery's {givers.words(name)} is not watched: no sensor of the station measures its temperature.",
     )
 
 
