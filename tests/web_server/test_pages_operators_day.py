@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from tests.web_server import factories, pages_lab
 from web_server.accounts.models import Person
@@ -76,6 +77,25 @@ def test_loading_works_without_scripts(lab: SimpleNamespace, client: Client) -> 
     assert "B2 is out of S8 again." in _text(answer)
 
 
+def test_what_the_voltage_said_is_still_there_after_a_reload(
+    lab: SimpleNamespace, client: Client, django_assert_max_num_queries: Any
+) -> None:
+    for n in range(3):
+        station = factories.make_station(lab.unit, f"R{n}", barcode=f"H-{n}")
+        factories.make_battery(f"C{n}")
+        pair = _scan(client, f"H-{n}")["pending"]
+        _scan(client, f"C{n}", station=pair["id"])
+        reading = {"voltage_v": 3.7 if n else 4.35}
+        Station.objects.filter(pk=station.pk).update(reading=reading, reading_at=timezone.now())
+    with django_assert_max_num_queries(8):
+        page = _text(client.get("/load/"))
+    assert page.count("3.700 V, inside the limits") == 2
+    assert "4.350 V is outside C0" in page
+    assert 'data-level="error"' in page
+    Station.objects.update(state="running")
+    assert "inside the limits" not in _text(client.get("/load/"))
+
+
 def test_a_viewer_loads_nothing(lab: SimpleNamespace, viewer: Person, client: Client) -> None:
     client.force_login(viewer)
     assert client.post("/load/", {"code": "B2"}).status_code == 403
@@ -129,6 +149,23 @@ def test_a_batch_is_checked_then_started(lab: SimpleNamespace, client: Client) -
     assert Experiment.objects.count() == before
     assert client.post("/experiments/batch/", {**typed, "act": "start"}).status_code == 302
     assert Experiment.objects.filter(name="again B1").exists()
+
+
+def test_a_batch_takes_the_policies_of_each_run(lab: SimpleNamespace, client: Client) -> None:
+    typed = {
+        "profile": str(lab.profile.uuid),
+        "batteries": [str(lab.battery.uuid)],
+        "name_template": "guarded",
+        "act": "start",
+        "contact_policy": "off",
+        "resume_policy": "resume",
+    }
+    refused = client.post("/experiments/batch/", typed)
+    assert refused.status_code == 422
+    assert "Say after how many seconds without server" in _text(refused)
+    assert client.post("/experiments/batch/", {**typed, "off_after_s": "60"}).status_code == 302
+    filed = Experiment.objects.get(name="guarded")
+    assert (filed.contact_policy, filed.off_after_s, filed.resume_policy) == ("off", 60.0, "resume")
 
 
 def test_a_batch_with_one_that_does_not_fit_starts_nothing_and_says_why(

@@ -45,11 +45,12 @@ def load(request: HttpRequest) -> HttpResponse:
     person: Any = request.user
     since = timezone.now() - timedelta(seconds=loading.UNDO_WITHIN_S)
     rows = Battery.objects.filter(loaded_by=person, loaded_at__gte=since, station__isnull=False)
+    rows = rows.select_related("station", "active_experiment", "lithium", "lead_acid", "redox_stack")
     return page(
         request,
         "cells/load.html",
         SECTION,
-        rows=rows.select_related("station", "active_experiment").order_by("-loaded_at")[:SHOWN],
+        rows=[{"battery": row, "verdict": loading.seen(row)} for row in rows.order_by("-loaded_at")[:SHOWN]],
         pending=_pending(request.GET),
     )
 

@@ -129,13 +129,22 @@ def verdict(battery: Battery, command: Command) -> Verdict:
     return judge(battery, float(measured))
 
 
-def _reading(battery: Battery) -> float | None:
+def seen(battery: Battery) -> Verdict | None:
+    """Judge what its station read last at rest; None when nothing was read there since it is in."""
+    station = battery.station
+    if station is None or station.state != Station.State.IDLE:
+        return None
+    measured = _reading(battery, within_s=UNDO_WITHIN_S)
+    return None if measured is None else judge(battery, measured)
+
+
+def _reading(battery: Battery, within_s: float = FRESH_S) -> float | None:
     """Return the station's last reading, if it was taken since the battery is in."""
     station = battery.station
     if station is None or station.reading is None or station.reading_at is None:
         return None
     age_s = (timezone.now() - station.reading_at).total_seconds()
-    if battery.loaded_at is None or station.reading_at < battery.loaded_at or age_s > FRESH_S:
+    if battery.loaded_at is None or station.reading_at < battery.loaded_at or age_s > within_s:
         return None
     voltage = station.reading.get("voltage_v")
     return None if voltage is None else float(voltage)

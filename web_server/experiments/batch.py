@@ -41,6 +41,8 @@ class Entry:
     waits: str = ""
     not_before: datetime | None = None
     experiment: Experiment | None = None
+    # The same request came before: its experiment of then.
+    before: bool = False
 
     @property
     def ok(self) -> bool:
@@ -145,6 +147,11 @@ def _file(by: Person | None, entry: Entry, profile: Profile, options: dict[str, 
     """File one inside a savepoint: what fails leaves nothing behind."""
     battery = entry.battery
     entry.station = battery.station
+    filed = filing.filed_before(options.get("request_id"), battery)
+    if filed is not None:
+        entry.experiment, entry.name, entry.before = filed, filed.name, True
+        entry.station, entry.not_before = filed.station, filed.not_before
+        return
     if battery.station is None:
         entry.errors = [fields.error("battery", f"{battery.name} is in no station: load it first.")]
         return
@@ -156,7 +163,7 @@ def _file(by: Person | None, entry: Entry, profile: Profile, options: dict[str, 
     try:
         with transaction.atomic():
             entry.experiment = filing.file(by, **body, **options)
-            if entry.not_before:
+            if entry.not_before and entry.experiment.not_before is None:
                 entry.experiment.not_before = entry.not_before
                 entry.experiment.save(update_fields=["not_before", "updated_at"])
     except Refused as error:

@@ -65,6 +65,17 @@ class RecordField(serializers.JSONField):
         return super().to_internal_value(data)
 
 
+def _request_id() -> serializers.UUIDField:
+    """Return the number of one filing, made up by whoever sends it."""
+    return serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        write_only=True,
+        help_text="Made up by the sender. Sent again (a lost answer, a double click) it files nothing twice: "
+        "the answer is what it filed before.",
+    )
+
+
 class ProgressBody(serializers.Serializer):  # type: ignore[type-arg]
     """Step n of N."""
 
@@ -123,6 +134,7 @@ class ExperimentBody(StrictModelSerializer):
     origin = Reference(read_only=True, help_text="The experiment of which this one is a copy.")
     progress = ProgressBody(read_only=True)
     end_reason = EndReasonField(read_only=True)
+    request_id = _request_id()
     complete = serializers.BooleanField(
         source="is_complete", read_only=True, help_text="Final, and every sample is stored."
     )
@@ -173,7 +185,10 @@ class ExperimentBody(StrictModelSerializer):
             "complete",
             "end_reason",
             "error",
+            "request_id",
         ]
+        # The same `request_id` again is no error: the service answers with what it filed.
+        validators: list[Any] = []
         read_only_fields = [
             "status",
             "not_before",
@@ -216,6 +231,7 @@ class RepeatBody(StrictSerializer):
 
     battery = Reference(queryset=Battery.objects.select_related("station"), required=False)
     station = Reference(queryset=Station.objects.all(), required=False)
+    request_id = _request_id()
 
 
 class DrillBody(StrictSerializer):
@@ -266,6 +282,7 @@ class BatchBody(StrictSerializer):
     resume_within_s = serializers.FloatField(required=False)
     rest_voltage_confirmed = serializers.BooleanField(required=False)
     temperature_waiver = serializers.CharField(required=False, allow_blank=True, max_length=500)
+    request_id = _request_id()
 
 
 class BatchErrorBody(serializers.Serializer):  # type: ignore[type-arg]

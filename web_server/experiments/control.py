@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Literal
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -159,8 +160,11 @@ def repeat(
     *,
     battery: Battery | None = None,
     station: Station | None = None,
+    request_id: UUID | None = None,
 ) -> Experiment:
     """File the same again, on another battery or in another station where given; the copy names its origin.
+
+    The same ``request_id`` twice files one copy.
 
     Another battery runs where it is loaded, when no station is given. What a person said of this very
     battery (its rest voltage, a waived sensor) does not pass to another one.
@@ -192,6 +196,7 @@ def repeat(
         profile_version=experiment.profile_version.number,
         station=place,
         station_query=query,
+        request_id=request_id,
         **body,
     )
 

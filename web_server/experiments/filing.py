@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import msgspec
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from cycling.steps import Record
 from web_server.accounts import audit
@@ -46,9 +47,27 @@ ELECTROLYTE = ("volume_ml", "initial_soc_percent", "flow_min_ml_min", "flow_max_
 POLARITIES = ("positive", "negative")
 
 
+def filed_before(request_id: UUID | None, battery: Any = None) -> Experiment | None:
+    """Return what this very request filed already (for ``battery``, where it files many), or None."""
+    if request_id is None:
+        return None
+    rows = Experiment.objects.filter(request_id=request_id)
+    if battery is not None:
+        rows = rows.filter(battery=find(Battery, battery, "battery"))
+    return rows.select_related("battery", "station").first()
+
+
 @transaction.atomic
-def file(by: Person | None, *, origin: Experiment | None = None, **body: Any) -> Experiment:
+def file(
+    by: Person | None,
+    *,
+    origin: Experiment | None = None,
+    request_id: UUID | None = None,
+    **body: Any,
+) -> Experiment:
     """File an experiment as ``queued``; battery, profile and station as rows or UUIDs.
+
+    With a ``request_id`` that came before, nothing is filed: the experiment of then is returned.
 
     Steps: 1. every field; 2. ``load``: record the battery as put in; 3. the contract, computed as it
     will be at the start: with the station, or with each that the query means, of which one must fit;
@@ -59,10 +78,14 @@ def file(by: Person | None, *, origin: Experiment | None = None, **body: Any) ->
         Refused: every error with its field, or its step and limit.
     """
     require(by, Role.OPERATOR, "file an experiment")
+    before = filed_before(request_id, body.get("battery"))
+    if before is not None:
+        return before
     errors = problems(body)
     if errors:
         raise Refused(errors)
     experiment = _row(by, body, origin)
+    experiment.request_id = request_id
     if experiment.temperature_waiver:
         _waive(by, experiment, origin)
     if experiment.load and experiment.station:
@@ -74,7 +97,15 @@ def file(by: Person | None, *, origin: Experiment | None = None, **body: Any) ->
         raise Refused([large])
     experiment.capacity_ah = contract.capacity_ah
     experiment.queued_because = "waits for its turn"
-    experiment.save()
+    try:
+        with transaction.atomic():
+            experiment.save()
+    except IntegrityError:
+        # The same request at the same moment: it was the faster one.
+        before = filed_before(request_id, experiment.battery)
+        if before is None:
+            raise
+        return before
     add_event(experiment, "status", f"{experiment.name}: queued", status="queued")
     if experiment.temperature_waiver:
         _note_waiver(experiment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 
@@ -14,9 +15,25 @@ WRITTEN_HERE = "new"
 ANY_STATION = "any"
 
 
+def once() -> forms.UUIDField:
+    """Return the hidden number of one filing: sent twice it files once."""
+    return forms.UUIDField(required=False, initial=uuid4, widget=forms.HiddenInput)
+
+
+def _resume_policy() -> forms.ChoiceField:
+    words = {"hold": "Hold: paused until somebody looks", "resume": "Resume by itself, when that is safe"}
+    return forms.ChoiceField(label="After a crash or power cut", choices=[*words.items()], required=False)
+
+
+def _contact_policy() -> forms.ChoiceField:
+    words = {"continue": "Go on alone", "finish_step": "Finish the step, then off", "off": "Switch off"}
+    return forms.ChoiceField(label="Without the server", choices=[*words.items()], required=False)
+
+
 class FilingForm(inputs.Styled):
     """Battery, station, profile, and what may be said besides."""
 
+    request_id = once()
     battery = forms.CharField(label="Battery", error_messages={"required": "Choose a battery."})
     station = forms.CharField(label="Station", error_messages={"required": "Choose a station."})
     profile = forms.CharField(label="Profile", error_messages={"required": "Choose a profile."})
@@ -33,23 +50,8 @@ class FilingForm(inputs.Styled):
     initial_soc_percent = inputs.number(
         "Charge at the start", "%", hint="Needed by profiles that end on the state of charge."
     )
-    resume_policy = forms.ChoiceField(
-        label="After a crash or power cut",
-        choices=[
-            ("hold", "Hold: paused until somebody looks"),
-            ("resume", "Resume by itself, when that is safe"),
-        ],
-        required=False,
-    )
-    contact_policy = forms.ChoiceField(
-        label="Without the server",
-        choices=[
-            ("continue", "Go on alone"),
-            ("finish_step", "Finish the step, then off"),
-            ("off", "Switch off"),
-        ],
-        required=False,
-    )
+    resume_policy = _resume_policy()
+    contact_policy = _contact_policy()
     off_after_s = inputs.number("Without it for", "s", hint="Then it finishes or switches off.")
     temperature_waiver = inputs.text(
         "Runs without a sensor at the cell, because",
@@ -85,7 +87,8 @@ class FilingForm(inputs.Styled):
     def body(self) -> dict[str, Any]:
         """Return what the service takes, but battery, station and profile."""
         typed = self.cleaned_data
-        body = {name: typed[name] for name in ("description", "project", "load", "rest_voltage_confirmed")}
+        words = ("description", "project", "load", "rest_voltage_confirmed", "request_id")
+        body = {name: typed[name] for name in words}
         for name in ("priority", "initial_soc_percent"):
             if typed[name] is not None:
                 body[name] = typed[name]
@@ -130,6 +133,7 @@ ELECTROLYTE = ("polarity", "volume_ml", "electrolyte_soc_percent", "flow_min_ml_
 class BatchForm(inputs.Styled):
     """One profile on many batteries."""
 
+    request_id = once()
     profile = forms.CharField(label="Profile", error_messages={"required": "Choose a profile."})
     name_template = inputs.text(
         "Names", required=True, length=250, hint="{battery} {profile} {station} {n} {date} are filled in."
@@ -138,6 +142,9 @@ class BatchForm(inputs.Styled):
     project = inputs.text("Project")
     tags = inputs.words("Tags")
     priority = inputs.number("Priority", whole=True, hint="Higher goes first; usual is 0.")
+    resume_policy = _resume_policy()
+    contact_policy = _contact_policy()
+    off_after_s = inputs.number("Without it for", "s", hint="Then it finishes or switches off.")
     rest_voltage_confirmed = forms.BooleanField(
         label="The rest voltages are right, though some differ from the last recorded ones", required=False
     )
@@ -152,11 +159,25 @@ class BatchForm(inputs.Styled):
         typed = self.cleaned_data
         body = {name: typed[name] for name in ("name_template", "project", "rest_voltage_confirmed")}
         body |= {"stagger_s": typed["stagger_s"] or 0.0, "tags": inputs.split(typed["tags"])}
+        body["request_id"] = typed["request_id"]
         if typed["priority"] is not None:
             body["priority"] = typed["priority"]
-        if typed["temperature_waiver"]:
-            body["temperature_waiver"] = typed["temperature_waiver"]
+        if typed["off_after_s"] is not None:
+            body["off_after_s"] = typed["off_after_s"]
+        for name in ("resume_policy", "contact_policy", "temperature_waiver"):
+            if typed[name]:
+                body[name] = typed[name]
         return body
 
 
-BATCH_DETAILS = ("name_template", "stagger_s", "project", "tags", "priority", "temperature_waiver")
+BATCH_DETAILS = (
+    "name_template",
+    "stagger_s",
+    "project",
+    "tags",
+    "priority",
+    "resume_policy",
+    "contact_policy",
+    "off_after_s",
+    "temperature_waiver",
+)

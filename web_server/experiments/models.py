@@ -79,6 +79,8 @@ class Experiment(Entity):
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="copies"
     )
 
+    # Whoever sends the same request again, by a double click or after a lost answer, gets this row.
+    request_id = models.UUIDField(null=True, blank=True)
     # Not started before this: the batch that it came with starts one after the other.
     not_before = models.DateTimeField(null=True, blank=True)
 
@@ -122,6 +124,7 @@ class Experiment(Entity):
             models.CheckConstraint(
                 condition=models.Q(status__in=Status.values), name="experiment_status_is_known"
             ),
+            models.UniqueConstraint(fields=["request_id", "battery"], name="experiment_is_filed_once"),
         ]
         indexes = [
             # The queue of a station: priority, then first come.

@@ -22,7 +22,7 @@ from web_server.experiments.control import (
     stop,
     stopped_by,
 )
-from web_server.experiments.filing import file
+from web_server.experiments.filing import file, filed_before
 from web_server.experiments.queue import start_next
 from web_server.experiments.states import NEXT, WrongStatus, add_event, set_status
 
@@ -37,6 +37,7 @@ __all__ = [
     "drill",
     "file",
     "file_many",
+    "filed_before",
     "note",
     "pause",
     "reorder",

@@ -120,6 +120,9 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
 def _all_or_nothing(person: Any, form: FilingForm) -> Experiment:
     """Save the profile that was written here, then file; a refusal of the second undoes the first."""
     typed = form.cleaned_data
+    before = services.filed_before(typed["request_id"])
+    if before is not None:
+        return before
     battery = find(Battery, typed["battery"], "battery")
     if typed["profile"] == WRITTEN_HERE:
         own = {key: entry for key, entry in typed["definition"].items() if key != "name"}

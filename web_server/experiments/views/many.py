@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -34,8 +34,8 @@ def batch(request: HttpRequest) -> HttpResponse:
         try:
             entries = _answer(request, form)
             filed = sum(entry.experiment is not None for entry in entries)
-            if filed:
-                messages.success(request, f"{filed} experiment{'s' * (filed != 1)} filed.")
+            if filed and request.POST.get("act") == "start":
+                messages.success(request, _said(filed, sum(entry.before for entry in entries)))
                 return redirect(reverse("experiments") + "?status=queued&status=starting&status=running")
         except ServiceError as error:
             refuse_into(form, error)
@@ -58,6 +58,11 @@ def batch(request: HttpRequest) -> HttpResponse:
         profiles=Profile.objects.filter(retired_at=None).order_by("name"),
         chosen_profile=str(form["profile"].value() or ""),
     )
+
+
+def _said(filed: int, before: int) -> str:
+    words = f"{filed} experiment{'s' * (filed != 1)} filed"
+    return f"{words}; it was sent twice and is there once." if before else f"{words}."
 
 
 def _initial(request: HttpRequest) -> dict[str, Any]:
@@ -89,7 +94,7 @@ def repeat(request: HttpRequest, uuid: UUID) -> HttpResponse:
     problems: list[str] = []
     if request.method == "POST":
         try:
-            again = services.repeat(person, run, **_where(request))
+            again = services.repeat(person, run, **_where(request), request_id=_once(request))
             messages.success(request, f"{again.name} is filed again, on {again.battery.name}.")
             return redirect("experiment", again.uuid)
         except ServiceError as error:
@@ -108,7 +113,16 @@ def repeat(request: HttpRequest, uuid: UUID) -> HttpResponse:
         stations=Station.objects.filter(retired_at=None).select_related("battery").order_by("name"),
         battery=request.POST.get("battery", str(run.battery.uuid)),
         station=request.POST.get("station", ""),
+        once=_once(request) or uuid4(),
     )
+
+
+def _once(request: HttpRequest) -> UUID | None:
+    """Return the number of this filing: sent twice it files once."""
+    try:
+        return UUID(request.POST.get("request_id", ""))
+    except ValueError:
+        return None
 
 
 def _where(request: HttpRequest) -> dict[str, Any]:
