@@ -21,8 +21,9 @@ from cycler_unit.buses.local import LocalBuses
 from cycler_unit.buses.protocol import Buses, Link, Say, Seen, bus_key, device_key
 from cycler_unit.clock import iso
 from cycler_unit.detection import Detection, Place, name_of, quiet
-from cycler_unit.drivers.base import Identity
+from cycler_unit.drivers.base import Device, Identity
 from wire.catalogue import Kind
+from wire.kinds import bms
 from wire.messages import DevicePlace, DeviceReport, ReportedDevice, StationDevice
 
 logger = logging.getLogger("cycler_unit.devices")
@@ -89,18 +90,38 @@ class Devices:
         self.scanned_at = iso(time.time())
         if file is not None:
             catalogue.restore(file)
+        for problem in catalogue.learn(_own_rows(links)):
+            logger.error("event=kind_refused reason='%s'", problem)
 
     # --- what stations do with them -------------------------------------------------------------
 
     def link_of(self, device: StationDevice) -> dict[str, Any]:
-        """Return where this device was seen last: a serial port's name may have changed."""
+        """Return where this device was seen last, there or lost: a serial port's name may have changed."""
+        last = device.link
         with self._lock:
             for found in self._found.values():
-                if not found.connected or found.kind is None or not device.serial_number:
+                if found.kind is None or not device.serial_number:
                     continue
                 if (found.kind.key, found.seen.serial_number) == (device.model, device.serial_number):
-                    return found.link
-        return device.link
+                    if found.connected:
+                        return found.link
+                    last = found.link
+        return last
+
+    def moved(
+        self, device: StationDevice, now: dict[str, Any], driver: Callable[[dict[str, Any]], Device]
+    ) -> tuple[dict[str, Any], Device] | None:
+        """Return where a device of a station is, and its driver there, when that is not ``now`` any more.
+
+        The new place is held from here on, the old one given back. Raises the errors of ``driver``.
+        """
+        link = self.link_of(device)
+        if link == now:
+            return None
+        made = driver(link)
+        self.release(now)
+        self.hold(link)
+        return link, made
 
     def hold(self, link: dict[str, Any]) -> None:
         """Keep scans and idle readings off this place; returns when nobody else uses it.
@@ -341,6 +362,18 @@ class Devices:
         ]
         rows = {found.kind.key: msgspec.to_builtins(found.kind) for found in everything if found.kind}
         return DeviceReport(scanned_at=self.scanned_at, devices=devices, kinds=list(rows.values()))
+
+
+def _own_rows(links: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the catalogue rows of monitors whose word list the unit's file says."""
+    rows = []
+    for link in links:
+        try:
+            if link.get("kind") == "can" and link.get("words"):
+                rows.append(msgspec.to_builtins(bms.with_words(link["words"])))
+        except ValueError as error:
+            logger.error("event=words_refused link='%s' reason='%s'", name_of(link), error)
+    return rows
 
 
 def _who(found: Found) -> tuple[str, str]:

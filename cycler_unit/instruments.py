@@ -12,12 +12,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cycler_unit.detection import name_of
 from cycler_unit.drivers.base import Device, Exchange, Identity, Measured
 from cycler_unit.drivers.errors import DeviceFault, DeviceLost, DriverError
 from cycler_unit.readings import AGE_MIN_S, AGE_PERIODS
 from wire.catalogue import Kind, KindMeasure
+from wire.messages import StationDevice
+
+if TYPE_CHECKING:
+    from cycler_unit.hub import Hub
 
 logger = logging.getLogger("cycler_unit.instruments")
 
@@ -40,6 +45,10 @@ class Write:
     error: str | None = None
 
 
+Moved = tuple[dict[str, Any], Device]
+"""Where a device turned up after it was lost, and its driver there, not opened."""
+
+
 class Instrument(threading.Thread):
     """One device: read on its own period, written to between two readings."""
 
@@ -53,6 +62,7 @@ class Instrument(threading.Thread):
         serial_number: str = "",
         found: Callable[[Identity], None] = lambda identity: None,
         missed: Callable[[str], None] = lambda why: None,
+        elsewhere: Callable[[dict[str, Any]], Moved | None] = lambda link: None,
     ) -> None:
         super().__init__(name=f"device-{device.name}", daemon=True)
         self.device, self.kind, self.link = device, kind, link
@@ -68,7 +78,7 @@ class Instrument(threading.Thread):
         self.reads = 0
         """How often it was read: one that never was may only be starting."""
         self.period_s = max(period_s, _own_period_s(kind))
-        self._found, self._missed = found, missed
+        self._found, self._missed, self._elsewhere = found, missed, elsewhere
         self._writes: dict[str, Write] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -156,6 +166,9 @@ class Instrument(threading.Thread):
         self.why_not = None
 
     def _open(self) -> None:
+        if (moved := self._elsewhere(self.link)) is not None:
+            logger.info("event=device_moved device=%s to='%s'", self.device.name, name_of(moved[0]))
+            self.link, self.device = moved
         identity = self.device.open()
         if self.serial_number and identity.serial_number != self.serial_number:
             raise DeviceFault(
@@ -197,6 +210,41 @@ class Instrument(threading.Thread):
             each.error = why
             each.done.set()
         self.device.close()
+
+
+def of(
+    hub: Hub,
+    device: StationDevice,
+    kind: Kind,
+    driver: Callable[[dict[str, Any]], Device],
+    period_s: float,
+) -> Instrument:
+    """Return the instrument of a station's or zone's device where it was seen last; the site is told of it.
+
+    ``driver`` makes its driver for a link, not opened; its errors come through.
+    """
+    devices = hub.devices
+    link = devices.link_of(device)
+
+    def found(identity: Identity) -> None:
+        devices.seen(made.link, kind, identity)
+        hub.devices_changed()
+
+    def missed(why: str) -> None:
+        devices.missed(made.link, why)
+        hub.devices_changed()
+
+    made = Instrument(
+        driver(link),
+        kind,
+        link=link,
+        period_s=period_s,
+        serial_number=device.serial_number,
+        found=found,
+        missed=missed,
+        elsewhere=lambda now: devices.moved(device, now, driver),
+    )
+    return made
 
 
 def _own_period_s(kind: Kind) -> float:

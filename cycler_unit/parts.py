@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from cycler_unit import catalogue, isolator, outputs
+from cycler_unit import catalogue, instruments, isolator, outputs
 from cycler_unit.channel import ChannelPower, halves
-from cycler_unit.drivers.base import SAFE_VALUES, Device, Identity, Measured, PowerDevice
+from cycler_unit.drivers.base import SAFE_VALUES, Device, Measured, PowerDevice
 from cycler_unit.drivers.errors import DriverError
 from cycler_unit.hub import Hub
 from cycler_unit.instruments import Instrument
@@ -147,25 +147,12 @@ class Parts:
     # --- the others -------------------------------------------------------------------------------
 
     def _instrument(self, each: StationDevice, period_s: float) -> Instrument:
-        kind, link = self.kinds[each.device], self._hub.devices.link_of(each)
+        kind = self.kinds[each.device]
 
-        def found(identity: Identity) -> None:
-            self._hub.devices.seen(link, kind, identity)
-            self._hub.devices_changed()
+        def driver(link: dict[str, Any]) -> Device:
+            return self._device(each, kind, {**link, SAFE_VALUES: self._safe_values(each)})
 
-        def missed(why: str) -> None:
-            self._hub.devices.missed(link, why)
-            self._hub.devices_changed()
-
-        return Instrument(
-            self._device(each, kind, {**link, SAFE_VALUES: self._safe_values(each)}),
-            kind,
-            link=link,
-            period_s=period_s,
-            serial_number=each.serial_number,
-            found=found,
-            missed=missed,
-        )
+        return instruments.of(self._hub, each, kind, driver, period_s)
 
     def _safe_values(self, device: StationDevice) -> dict[str, float]:
         """Return the station's own safe values: its owner must know them when this process dies."""

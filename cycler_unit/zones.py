@@ -13,13 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from cycler_unit import catalogue
-from cycler_unit.drivers.base import SAFE_VALUES
+from cycler_unit import catalogue, instruments
+from cycler_unit.drivers.base import SAFE_VALUES, Device
 from cycler_unit.drivers.errors import DriverError
 from cycler_unit.instruments import Instrument, Write
 from cycler_unit.readings import MissingJudge
+from wire.catalogue import Kind
 from wire.messages import Interlock, StationDevice, Zone, ZoneOutput
 
 if TYPE_CHECKING:
@@ -106,24 +108,24 @@ class Watch(threading.Thread):
 
     def _make(self) -> dict[str, Instrument]:
         found = {}
+        period_s = min(LOOK_S, self.zone.max_age_s / 4.0)
         for each in self.zone.devices:
             try:
                 kind = catalogue.get(each.model)
-                link = self._hub.devices.link_of(each)
-                device = self._hub.buses.device(
-                    kind, {**link, SAFE_VALUES: self._trip_values(each)}, each.name
-                )
+                driver = partial(self._driver, each, kind)
+                found[each.device] = instruments.of(self._hub, each, kind, driver, period_s)
             except KeyError as error:
                 raise BadZone(f"zone {self.zone.name}: {error.args[0]}") from None
             except DriverError as error:
                 raise BadZone(f"zone {self.zone.name}: {error}") from None
-            if hasattr(device, "permit_s"):
-                device.permit_s = max(PERMIT_MIN_S, self.zone.max_age_s)
-            period_s = min(LOOK_S, self.zone.max_age_s / 4.0)
-            found[each.device] = Instrument(
-                device, kind, link=link, period_s=period_s, serial_number=each.serial_number
-            )
         return found
+
+    def _driver(self, each: StationDevice, kind: Kind, link: dict[str, Any]) -> Device:
+        """Return a device's driver; its owner trips the outputs when nobody watches any more (rule 8)."""
+        device = self._hub.buses.device(kind, {**link, SAFE_VALUES: self._trip_values(each)}, each.name)
+        if hasattr(device, "permit_s"):
+            device.permit_s = max(PERMIT_MIN_S, self.zone.max_age_s)
+        return device
 
     def _trip_values(self, device: StationDevice) -> dict[str, float]:
         """Return what its outputs take when it is opened, and when its owner finds that nobody watches."""
