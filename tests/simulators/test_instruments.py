@@ -264,6 +264,7 @@ def test_whatever_key_is_pressed_at_the_meter_no_wrong_voltage_is_read(
         # Opening it again is all it takes.
         assert opened(running, "volts").read().voltage_v == pytest.approx(right, abs=0.02)
     volts = opened(running, "volts")
+    running.ask(device="volts", fault="noise", voltage_v=0.05)
     for key in ("trigger", "hold"):
         running.ask(device="volts", fault="panel_change", key=key)
         volts.read()  # the number that was kept; after it the meter triggers by itself again
