@@ -14,6 +14,7 @@ from cycler_unit import catalogue, drivers
 from cycler_unit.buses.protocol import Frame, Link, Say, Seen, device_key
 from cycler_unit.drivers.base import Identity
 from wire.catalogue import Kind
+from wire.kinds import bms
 
 # The range of nodes in which an EPC can name itself (its INFO frame has six bits for it).
 EPC_NODES = range(0x13, 0x40)
@@ -114,7 +115,7 @@ def _told(link: Link, frames: list[Frame]) -> Iterator[tuple[str, Seen]]:
         node, message = frame.id >> 4, frame.id & 0xF
         if frame.id in BMS_IDS:
             there = {**link, "unit": frame.id - BMS_IDS.start}
-            yield device_key(there), _seen(there, "Bms", str(frame.id), "", frame)
+            yield device_key(there), _bms(there, frame)
         elif node in EPC_NODES and message == INFO and len(payload) == INFO_DLC:
             there = {**link, "node": node}
             yield device_key(there), _epc(there, payload, frame)
@@ -144,13 +145,14 @@ def _identity(kind: Kind, payload: bytes) -> Identity | None:
     return None if cut is None else cut(payload)
 
 
-def _seen(link: dict[str, Any], kind_type: str, serial_number: str, firmware: str, frame: Frame) -> Seen:
-    kind = next((each for each in catalogue.all_kinds() if each.type == kind_type), None)
-    if kind is None:
-        return Seen(link=link, serial_number=serial_number, answered=_answered(frame))
+def _bms(link: dict[str, Any], frame: Frame) -> Seen:
+    try:
+        kind = bms.with_words(link.get("words") or bms.USUAL)
+    except ValueError as error:
+        return Seen(link=link, serial_number=str(frame.id), answered=f"{_answered(frame)}; words: {error}")
     return Seen(
-        link=link, kind=kind.key, maker=kind.maker, model=kind.model, serial_number=serial_number,
-        firmware=firmware, answered=_answered(frame),
+        link=link, kind=kind.key, maker=kind.maker, model=kind.model, serial_number=str(frame.id),
+        answered=_answered(frame),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from cycler_unit.buses import can_scan
 from cycler_unit.buses.local import LocalBuses
 from cycler_unit.mail import Ask
+from cycler_unit.parts import BadStation, Parts
 from cycling.envelope import BatteryLimits
 from tests.cycler_unit.bench import Answered
 from tests.cycler_unit.lab import LIMITS, Lab, cc, key_of
@@ -149,7 +150,7 @@ def test_a_cell_that_the_monitor_sees_too_high_trips_the_station(station: OnCan)
     station.break_("bms", "drift", cell="vcell1", offset_v=0.8)
     until(lambda: station.live.latched, 20, "the station trips")
     assert not station.of("epc")["output"]
-    assert "vcell1" in text_of(station)
+    assert "cell 1" in text_of(station)
 
 
 def test_a_silent_monitor_is_missing_and_trips(station: OnCan) -> None:
@@ -239,3 +240,10 @@ def test_a_start_before_the_monitors_first_snapshot_waits_for_it(station: OnCan)
     assert answered.outcome == "done", answered.reason
     station.flows(0.25)
     assert not station.live.latched
+
+
+def test_a_loop_too_slow_for_the_heartbeat_is_refused_by_name(station: OnCan) -> None:
+    with pytest.raises(
+        BadStation, match=r"not read for 2 s: a control loop every 1.5 s is too slow for it, at most 1 s"
+    ):
+        Parts(station.configure, station.hub, 1.5)
