@@ -28,6 +28,8 @@ ARDUINO_FLOW_METER = Kind(
     driver="cycler_unit.drivers.flow:FlowMeter",
     role="flow",
     link="visa",
+    # It answers within some 10 ms. A timeout of 0.5 s asks it several times while an Uno starts; 2 s would miss three
+    # readings at the first lost line.
     link_settings={
         "terminator": "\n", "timeout_s": 0.5, "open_wait_s": 2.0, "baud_rate": 19200, "parity": "none",
     },

@@ -31,7 +31,8 @@ and is refused above the station's `unguarded_max_wh` without one (safety rule 3
 ALL = """
 ## All models
 
-Accuracy is absolute, plus a share of the reading. *Too old* is the age at which a reading counts as missing;
+*Link* is what a link of unit.yaml has by itself; a key given there wins. Serial lines have 8 data bits and 1 stop
+bit. Accuracy is absolute, plus a share of the reading. *Too old* is the age at which a reading counts as missing;
 *frozen* is how long equal readings may come; *missing* are numbers that a device answers instead of none.
 """
 
@@ -74,6 +75,10 @@ def _left_alone(power: Iterable[tuple[Kind, Off]]) -> str:
 def _model(kind: Kind) -> str:
     facts = [f"`{kind.key}`", kind.type, f"link {kind.link}", *_limits(kind)]
     text = f"\n### {kind.label}\n\n{' · '.join(facts)}\n"
+    if kind.link_settings:
+        text += (
+            f"\nLink: {', '.join(f'{key} {_setting(each)}' for key, each in kind.link_settings.items())}\n"
+        )
     if kind.measures:
         columns = ("measure", "unit", "resolution", "accuracy", "too old", "frozen", "missing")
         text += "\n" + _table(columns, map(_measure, kind.measures))
@@ -81,6 +86,11 @@ def _model(kind: Kind) -> str:
         columns = ("control", "label", "unit", "from", "to", "safe value", "read back as")
         text += "\n" + _table(columns, map(_control, kind.controls))
     return text
+
+
+def _setting(value: object) -> str:
+    """Return a link setting as unit.yaml has it; the ends of lines by their names."""
+    return {"\n": "LF", "\r\n": "CR LF"}.get(value, value) if isinstance(value, str) else f"{value:g}"
 
 
 def _limits(kind: Kind) -> Iterable[str]:
