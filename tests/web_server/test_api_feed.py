@@ -13,6 +13,7 @@ from web_server.api.feed import Cursor, Feed, Wants
 from web_server.commands import services as commands
 from web_server.experiments import services as experiments
 from web_server.experiments.models import Alarm
+from web_server.lab import services as laboratory
 
 pytestmark = pytest.mark.django_db
 
@@ -166,3 +167,12 @@ def test_after_a_database_error_the_next_look_makes_a_new_connection(lab, feed, 
     with pytest.raises(OperationalError):
         feed.poll([Wants()])
     assert closed == [1]
+
+
+def test_a_stop_of_the_whole_lab_is_told_to_the_page_of_each_station(lab, feed):
+    wants = Wants(stations=frozenset([str(lab.stations[1].uuid)]))
+    feed.begin(wants, Cursor())
+    stops = laboratory.stop_all(lab.operator)
+    assert [body["kind"] for body in told(feed.poll([wants]), "command", wants)] == ["station.stop_all"]
+    commands.close(stops[0].uuid, "done")
+    assert [body["status"] for body in told(feed.poll([wants]), "command", wants)] == ["done"]

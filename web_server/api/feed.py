@@ -340,7 +340,17 @@ def _alarm(row: Alarm) -> Message:
 
 
 def _command(row: Command) -> Message:
-    return Message("command", _about(row) | {str(row.uuid)}, _json(live.command_body(row)))
+    about = _about(row) | {str(row.uuid)} | _stopped(row)
+    return Message("command", about, _json(live.command_body(row)))
+
+
+def _stopped(row: Command) -> frozenset[str]:
+    """Return the stations that a stop of several is about: those named, else all of its unit."""
+    if row.kind != "station.stop_all":
+        return frozenset()
+    named = row.args.get("stations")
+    every = Station.objects.filter(unit=row.unit_id, retired_at=None).values_list("uuid", flat=True)
+    return frozenset(named or map(str, every))
 
 
 def _reading(row: DeviceReading) -> Message:

@@ -122,7 +122,8 @@ def _alarms(unsafe_stations: set[int]) -> Iterable[Need]:
             # The station itself says it, with its last line of defence.
             continue
         where = f"{row.station.name}: " if row.station else ""
-        yield Need(kind, f"{where}{row.text}", row, row.raised_at)
+        # Some units name the station in the text already.
+        yield Need(kind, f"{where}{row.text.removeprefix(where)}", row, row.raised_at)
 
 
 def _latched(with_alarm: set[int | None]) -> Iterable[Need]:

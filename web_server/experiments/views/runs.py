@@ -17,7 +17,7 @@ from web_server.experiments import listing, saying, services
 from web_server.experiments.models import Event, Experiment
 from web_server.lab.glance import glance
 from web_server.lib import cursor
-from web_server.lib.errors import ServiceError
+from web_server.lib.errors import Refused, ServiceError
 from web_server.page import act, page, part
 from web_server.profiles.listing import numbered
 from web_server.profiles.services import definition_of
@@ -190,12 +190,17 @@ def requeue(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 def drill(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Let the unit behave for a while as if the server were away."""
-    try:
-        seconds = float(request.POST.get("seconds", ""))
-    except ValueError:
-        seconds = 0.0
+    typed = request.POST.get("seconds", "").strip().replace(",", ".")
+
+    def ask(by: Any, run: Any) -> Any:
+        try:
+            seconds = float(typed)
+        except ValueError:
+            raise Refused.one(f"{typed!r} is no number of seconds.", "seconds") from None
+        return services.drill(by, run, seconds=seconds)
+
     said = "The drill of {name} is asked for; what came of it will stand in the events."
-    return _control(request, uuid, lambda by, run: services.drill(by, run, seconds=seconds), said)
+    return _control(request, uuid, ask, said)
 
 
 @require_POST

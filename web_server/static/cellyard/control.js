@@ -183,7 +183,12 @@ for (const form of root.querySelectorAll("[data-set-form]")) {
 // --- Down ---------------------------------------------------------------------------------------------------
 
 // What drives a battery is measured; a relay is read back.
-const OFF = kind === "station" ? "Measured off, confirmed by the unit" : "Off, confirmed by the unit";
+function off(result) {
+  const { current_a, voltage_v } = result?.measured ?? {};
+  const read = [[current_a, "A"], [voltage_v, "V"]].filter(([value]) => typeof value === "number").map(([value, unit]) => quantity(value, unit));
+  const said = kind === "station" ? "measured off, confirmed by the unit" : "off, confirmed by the unit";
+  return `${result?.stopped ? "the experiment is stopped; " : ""}${said}${read.length ? `: ${read.join(" at ")}` : ""}`.replace(/^./, (letter) => letter.toUpperCase());
+}
 const downSaid = document.getElementById("down-said");
 let downs = 0;
 async function down() {
@@ -200,7 +205,7 @@ async function down() {
   }
   if (mine !== downs) return;
   const why = refusal(answer);
-  downSaid?.replaceChildren(why ? el("b", { class: "text-danger" }, `Not off: ${why}`) : el("span", { class: "state state-finished" }, icon("circle-check"), el("span", {}, answer.body.result?.stopped ? `The experiment is stopped; ${OFF.toLowerCase()}` : OFF)));
+  downSaid?.replaceChildren(why ? el("b", { class: "text-danger" }, `Not off: ${why}`) : el("span", { class: "state state-finished" }, icon("circle-check"), el("span", {}, off(answer.body.result))));
   if (!why && lease) { lease = null; clearInterval(timer); holding(false); }
   refresh();
 }

@@ -120,8 +120,10 @@ if (page) {
       if (tile) refetch(tile);
     },
     command(body) {
-      const tile = [...tiles().values()].find((one) => one.dataset.station === body.station || (body.experiment && one.dataset.experiment === body.experiment));
-      if (tile && /stop/.test(body.kind)) refetch(tile);
+      if (!/stop|device\.off/.test(body.kind)) return;
+      // A stop of the lab or of a zone names no single station: each tile here may show that it is not confirmed yet.
+      const meant = (one) => (body.station ? one.dataset.station === body.station : !body.experiment) || (body.experiment && one.dataset.experiment === body.experiment);
+      for (const tile of tiles().values()) if (meant(tile)) refetch(tile);
     },
     event(body) { if (body.kind === "status") trouble(); },
     back() { for (const tile of tiles().values()) refetch(tile); trouble(); },
