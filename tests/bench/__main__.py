@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.stack.cellyard import Cellyard
 
 from . import command, idle, jitter, reaction, slow, start
-from .bench_unit import LINKS
+from .bench_unit import LINKS, UNIT_PRIORITY, priority
 from .figures import Figure, table
 from .live import Watcher
 
@@ -34,8 +34,12 @@ def main() -> int:
         help="violations of each kind for each link and number of stations (%(default)s; p99.9 from 1000)",
     )  # fmt: skip
     parser.add_argument("--links", default="scpi,can", help=f"for reaction, any of {','.join(LINKS)}")
+    parser.add_argument(
+        "--stations", type=int, choices=reaction.COUNTS, help="only so many; else all of these"
+    )
     given = parser.parse_args()
     parts, links = given.parts or list(PARTS), tuple(given.links.split(","))
+    counts = (given.stations,) if given.stations else reaction.COUNTS
     if given.events < 1 or set(links) - set(LINKS):
         parser.error(f"--events is at least 1, --links any of {','.join(LINKS)}")
     if unknown := set(parts) - set(PARTS):
@@ -49,9 +53,9 @@ def main() -> int:
             with Cellyard(Path(folder) / "lab") as lab:
                 figures += measure(lab, parts, Path(folder))
         if "reaction" in parts:
-            figures += reaction.measure(Path(folder), given.events, links)
+            figures += reaction.measure(Path(folder), given.events, links, counts)
             figures += slow.measure(Path(folder)) if "can" in links else []
-            figures += jitter.measure(Path(folder), links)
+            figures += jitter.measure(Path(folder), links, counts)
     print(f"\n{machine()}\n\n{table(figures)}")
     return 0
 
@@ -98,7 +102,11 @@ def machine() -> str:
     )
     cores, load = os.cpu_count(), os.getloadavg()[0]
     today = datetime.now(UTC).date().isoformat()
-    return f"{today}, {cores} cores {model}, {platform.system()}, Python {platform.python_version()}, load {load:.1f}"
+    place = "in real time" if priority(UNIT_PRIORITY) else "without priority: that takes root and chrt"
+    return (
+        f"{today}, {cores} cores {model}, {platform.system()}, Python {platform.python_version()}, load {load:.1f};"
+        f" reaction: the unit {place}"
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import shutil
 import subprocess
@@ -9,6 +11,8 @@ import threading
 import time
 import urllib.request
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +58,30 @@ FIRST_NODE = 0x13
 # As devops/systemd/cellyard-unit.service starts the unit. The simulators stand for hardware, which waits for no
 # other program: they go first, on the unit's account.
 UNIT_PRIORITY, HARDWARE_PRIORITY = 10, 20
-# A battery rests this long before each test. The shortest setting is 0.5 s; a thousand tests shall take minutes.
-RESTS_S = 0.1
-# A read-back (rule 13) comes 2 s after the output went on: in tests of a third of a second it never would. Ten
-# times as often, it meets the violations at least as often as in a long test.
-UNASKED_S = 0.2
 LINKS = {"scpi": "SCPI over TCP", "can": "CAN", "serial": "SCPI over a serial line (pty)"}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How soon tests follow each other, in s; a reading and a trip are as always.
+
+    ``rests_s``: the check at rest. The shortest setting is 0.5 s; a thousand tests shall take minutes.
+    ``unasked_s``: between two read-backs (rule 13). It is 2 s, and a test of a third of a second would never have
+    one: ten times as often, they meet violations at least as often as in a long test.
+    ``waits_s``: from the start's answer to the violation, least and most; the output is on by then.
+    """
+
+    rests_s: float
+    unasked_s: float
+    waits_s: tuple[float, float]
+
+
+PACES = {
+    "scpi": Pace(0.1, 0.2, (0.05, 0.35)),
+    "can": Pace(0.1, 0.2, (0.15, 0.45)),
+    # 50 ms between two messages: a start takes half a second, and read-backs as often would be all it does.
+    "serial": Pace(0.5, 2.0, (1.0, 3.0)),
+}
 
 
 def priority(level: int) -> list[str]:
@@ -68,6 +90,19 @@ def priority(level: int) -> list[str]:
     command = [chrt, "--rr", str(level)] if chrt else []
     allowed = command and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
     return command if allowed else []
+
+
+@contextlib.contextmanager
+def as_unit() -> Iterator[None]:
+    """Run this thread, and what it starts meanwhile, at the unit's priority: what is compared has the same."""
+    if not priority(UNIT_PRIORITY):
+        yield
+        return
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(UNIT_PRIORITY))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def changed(command: list[str], lines: str, level: int) -> list[str]:
@@ -137,13 +172,12 @@ class BenchUnit:
         self.unit.process.command = changed(self.unit.process.command, self._hurried(), UNIT_PRIORITY)
 
     def _hurried(self) -> str:
-        """Return what makes tests begin soon and be looked at often; a reading and a trip stay as they are."""
-        # On a serial line six readings at rest take a third of a second.
-        rests_s = 0.5 if self.link == "serial" else RESTS_S
+        """Return the lines that give the unit this link's pace."""
+        pace = PACES[self.link]
         return (
             "import msgspec; from cycler_unit import config, guards; load = config.load; "
-            f"config.load = lambda path: msgspec.structs.replace(load(path), wiring_check_s={rests_s}); "
-            f"guards.UNASKED_S = {UNASKED_S}"
+            f"config.load = lambda path: msgspec.structs.replace(load(path), wiring_check_s={pace.rests_s}); "
+            f"guards.UNASKED_S = {pace.unasked_s}"
         )
 
     def _device(self, name: str, number: int, place: dict[str, Any]) -> dict[str, Any]:

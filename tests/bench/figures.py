@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ def percentile(figures: Sequence[float], percent: float) -> float:
     """Return the nearest-rank percentile of some measurements."""
     ranked = sorted(figures)
     return ranked[min(len(ranked) - 1, max(0, math.ceil(len(ranked) * percent / 100 - 1e-9) - 1))]
+
+
+def load() -> str:
+    """Say how much waits for the processors now: a figure means little without it."""
+    return f"load {os.getloadavg()[0]:.1f}"
 
 
 def spread(name: str, seconds: Sequence[float], goal_s: float | None = None, note: str = "") -> list[Figure]:

@@ -19,7 +19,7 @@ from cycler_unit.owner.leftovers import Kept
 from wire.messages import Detect
 
 from .bench_unit import LINKS, PERIOD_S, BenchUnit
-from .figures import Figure, tail
+from .figures import Figure, load, tail
 from .reaction import COUNTS, in_words
 
 FOR_S = 20.0
@@ -28,11 +28,16 @@ RECORD_S = 0.01
 LOG = 40_000
 
 
-def measure(folder: Path, links: tuple[str, ...] = ("scpi", "can"), seconds: float = FOR_S) -> list[Figure]:
+def measure(
+    folder: Path,
+    links: tuple[str, ...] = ("scpi", "can"),
+    counts: tuple[int, ...] = COUNTS,
+    seconds: float = FOR_S,
+) -> list[Figure]:
     """Measure all links with one and with eight stations."""
     figures: list[Figure] = []
     for link in links:
-        for count in COUNTS:
+        for count in counts:
             print(f"jitter: {LINKS[link]}, {count} station(s)", file=sys.stderr, flush=True)
             unit = BenchUnit(folder / f"jitter-{link}-{count}", link, count, log=LOG)
             try:
@@ -64,8 +69,8 @@ def one(unit: BenchUnit, seconds: float) -> list[Figure]:
         for name in cpu_after
     )
     note = (
-        f"{overruns:.0f} overruns of {rounds:.0f} rounds, {detections.done} detections, {stored} samples;"
-        f" of a core: {used}"
+        f"{overruns:.0f} overruns of {rounds:.0f} rounds, {detections.done} detections, {stored} samples,"
+        f" {load()}; of a core: {used}"
     )
     name = f"{LINKS[unit.link]}, {stations}, jitter"
     return tail(name, late_s, None, note)

@@ -24,8 +24,8 @@ from tests.stack.waiting import until
 from wire import kinds
 from wire.messages import StationConfigure
 
-from .bench_unit import ABSOLUTE_V, LINKS, PERIOD_S, TRIP_V, BenchUnit, pause, together
-from .figures import Figure, percentile, tail
+from .bench_unit import ABSOLUTE_V, LINKS, PACES, PERIOD_S, TRIP_V, BenchUnit, as_unit, pause, together
+from .figures import Figure, load, percentile, tail
 
 COUNTS = (1, 8)
 # Of each kind, for each link and number of stations: what a p99.9 needs.
@@ -49,16 +49,23 @@ class Found:
     lacking: list[str] = field(default_factory=list)
 
 
-def measure(folder: Path, events: int = EVENTS, links: tuple[str, ...] = ("scpi", "can")) -> list[Figure]:
+def measure(
+    folder: Path,
+    events: int = EVENTS,
+    links: tuple[str, ...] = ("scpi", "can"),
+    counts: tuple[int, ...] = COUNTS,
+) -> list[Figure]:
     """Measure all links with one and with eight stations."""
     figures: list[Figure] = []
     for link in links:
-        for count in COUNTS:
+        exchange_s = 0.0
+        for count in counts:
             print(f"reaction: {LINKS[link]}, {count} station(s)", file=sys.stderr, flush=True)
             unit = BenchUnit(folder / f"{link}-{count}", link, count)
             try:
-                if count == 1:
-                    figures += bare(unit)
+                if not exchange_s:
+                    with as_unit():
+                        figures += bare(unit)
                     exchange_s = figures[-1].measured / 1000.0
                 unit.up()
                 figures += reactions(unit, events, exchange_s)
@@ -84,8 +91,8 @@ def bare(unit: BenchUnit) -> list[Figure]:
         owner.stop()
     label = LINKS[unit.link]
     return [
-        *tail(f"{label}: bare exchange behind an owner", owned),
-        *tail(f"{label}: bare exchange", own),
+        *tail(f"{label}: bare exchange behind an owner", owned, note=load()),
+        *tail(f"{label}: bare exchange", own, note=load()),
     ]
 
 
@@ -122,7 +129,7 @@ def reactions(unit: BenchUnit, events: int, exchange_s: float) -> list[Figure]:
         )
         assert found.reaction_s, found.lacking
         goal_s = readings * (PERIOD_S + exchange_s)
-        used = f"{percentile(found.readings, 50):g} readings"
+        used = f"{percentile(found.readings, 50):g} readings, {load()}"
         lacking = f"; {len(found.lacking)} not seen: {found.lacking[0]}" if found.lacking else ""
         if found.device_first:
             lacking += f"; {found.device_first} left out: the device's own protection was first"
@@ -152,7 +159,7 @@ def _event(
 ) -> None:
     """Start a test, let its device tell a violation, note what its wire says, acknowledge."""
     message = unit.start(station)
-    pause(waits, 0.02, 0.3)
+    pause(waits, *PACES[unit.link].waits_s)
     at_s = time.time()
     unit.tells(station.name, told_v)
     alarm = until(lambda: unit.manager.alarms.get(message.experiment), 20, "the alarm", every_s=0.005)
