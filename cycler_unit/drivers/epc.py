@@ -73,7 +73,7 @@ class Epc(PowerDevice):
         super().__init__(link, name=name)
         self.node = node_of(link)
         self.state = EpcState()
-        self.port = EpcPort(link, self.node, self.state.heard, self.state.sent)
+        self.port = EpcPort(link, self.node, self._heard, self.state.sent)
         self.limits = EpcLimits(self.port, str(link.get("limit_byte_order", "big")))
         self.heartbeat = Heartbeat(self.port, float(link.get("heartbeat_s", HEARTBEAT_S)))
         self._readings = EpcReadings(self.port)
@@ -96,6 +96,11 @@ class Epc(PowerDevice):
     def exchanges(self) -> list[Exchange]:
         """Return the last frames, oldest first."""
         return self.port.exchanges()
+
+    def _heard(self, message: int, payload: bytes) -> None:
+        """Take note of a frame, on the bus's thread; what follows from it is done by the next reading."""
+        self.heartbeat.heard(message, payload)
+        self.state.heard(message, payload)
 
     # --- opening and closing ----------------------------------------------------------------------
 
@@ -259,7 +264,10 @@ class Epc(PowerDevice):
             )
 
     def _refuse_others(self) -> None:
-        """Raise ``DeviceFault`` for a set point that another host gave, if the device took it."""
+        """Raise ``DeviceFault`` for a heartbeat or set point that another host gave, if the device took it."""
+        if self.state.on and self.heartbeat.changed is not None:
+            changed = self.heartbeat.changed
+            raise DeviceFault(f"{self.label} had its heartbeat changed to {changed}, which nobody asked for")
         foreign = self.state.foreign
         if foreign is None:
             return

@@ -25,21 +25,36 @@ class Heartbeat:
         self._port, self.period_s = port, period_s
         self.armed = True
         """Until it was seen to be off, it may be on."""
+        self.changed: str | None = None
+        """What another host made of it since it was set here, None for nothing."""
+        self._commanding = False
+        self._held: bytes | None = None
         self._renewed_s = 0.0
+
+    def heard(self, message: int, payload: bytes) -> None:
+        """Take note of a PERIODIC frame, on the bus's thread: the device cannot be asked for it."""
+        if message == PERIODIC and not self._commanding and self._held not in (None, payload):
+            self.changed = payload.hex(" ").upper()
 
     def arm(self) -> None:
         """Reset the counter, then enable it: it runs from boot and would trip at once."""
         self._beat()
-        wanted = frames.periodic(heartbeat=max(10, round(self.period_s / COUNT_S)))
-        self._port.command(PERIODIC, wanted, lambda echo: echo == wanted, "the heartbeat")
+        self._set(frames.periodic(heartbeat=max(10, round(self.period_s / COUNT_S))), "the heartbeat")
         self.armed = True
 
     def disarm(self) -> None:
         """Switch it off, and all periodic frames with it."""
         if self.armed:
-            wanted = frames.periodic()
-            self._port.command(PERIODIC, wanted, lambda echo: echo == wanted, "periodic frames off")
+            self._set(frames.periodic(), "periodic frames off")
             self.armed = False
+
+    def _set(self, wanted: bytes, words: str) -> None:
+        self._commanding = True
+        try:
+            self._held = self._port.command(PERIODIC, wanted, lambda echo: echo == wanted, words)
+            self.changed = None
+        finally:
+            self._commanding = False
 
     def renew(self) -> None:
         """Reset the counter when it is time to; called by readings and set points of the loop only."""

@@ -559,6 +559,19 @@ def test_an_output_that_another_host_switched_on_is_noticed(bench: CanLab, epc: 
     assert not bench.do(dut.truth)["output"]
 
 
+def test_a_heartbeat_that_another_host_switched_off_is_noticed(bench: CanLab, epc: Epc, dut: Any) -> None:
+    # What the original controller does when it opens an EPC (device sheet 1.6).
+    epc.apply(CHARGE)
+    epc.read()
+    with another_host(bench) as other:
+        other.send(0x137, bytes.fromhex("D00733003300"))
+        with pytest.raises(DeviceFault, match=r"heartbeat changed to D0 07 .*, which nobody asked for"):
+            keep_reading(epc)
+    epc.make_safe()
+    epc.apply(CHARGE)
+    epc.read()
+
+
 def test_another_host_that_only_asks_makes_nobody_suspicious(bench: CanLab, epc: Epc, dut: Any) -> None:
     rest_v = near_the_end(bench, dut, soc=0.5)
     asking = threading.Event()
