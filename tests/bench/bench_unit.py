@@ -66,8 +66,8 @@ class Pace:
     """How soon tests follow each other, in s; a reading and a trip are as always.
 
     ``rests_s``: the check at rest. The shortest setting is 0.5 s; a thousand tests shall take minutes.
-    ``unasked_s``: between two read-backs (rule 13). It is 2 s, and a test of a third of a second would never have
-    one: ten times as often, they meet violations at least as often as in a long test.
+    ``unasked_s``: between two read-backs (rule 13). It is 2 s, and a test of a fifth of a second would never have
+    one: twenty times as often, they meet violations more often than in a long test.
     ``waits_s``: from the start's answer to the violation, least and most; the output is on by then.
     """
 
@@ -77,8 +77,8 @@ class Pace:
 
 
 PACES = {
-    "scpi": Pace(0.1, 0.2, (0.05, 0.35)),
-    "can": Pace(0.1, 0.2, (0.15, 0.45)),
+    "scpi": Pace(0.1, 0.1, (0.05, 0.2)),
+    "can": Pace(0.1, 0.1, (0.1, 0.25)),
     # 50 ms between two messages: a start takes half a second, and read-backs as often would be all it does.
     "serial": Pace(0.5, 2.0, (1.0, 3.0)),
 }
