@@ -21,9 +21,9 @@ def load(settings: Config) -> None:
         import cycler_unit.owner.server
     if settings.discover or kinds.intersection(TEXT):
         with contextlib.suppress(ImportError):
-            from cycler_unit.buses import visa
+            from cycler_unit.buses.visa_port import without_numpy
 
-            with visa._without_numpy():
+            with without_numpy():
                 import pyvisa  # noqa: F401
                 import pyvisa_py  # noqa: F401
     if "can" in kinds:

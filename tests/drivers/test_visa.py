@@ -386,3 +386,29 @@ def test_two_devices_share_one_connection_and_open_it_again_together(talker: Tal
     assert two.alone
     two.close()
     assert not two.wire.is_open
+
+
+def test_a_late_answer_for_one_output_is_never_the_others_reading(talker: Talker) -> None:
+    late = threading.Event()
+
+    def answer(line: str) -> bytes | None:
+        if line.endswith("(@2)"):
+            return b"12.00 V\n"
+        threading.Thread(target=say_late).start()
+        return None
+
+    def say_late() -> None:
+        assert late.wait(5)
+        talker.connections[-1].sendall(b"3.70 V\n")
+
+    talker.answer = answer
+    settings = {"resource": talker.resource, "timeout_s": 0.2, "kind": "visa"}
+    one, two = SharedLink({**settings, "channel_no": 1}), SharedLink({**settings, "channel_no": 2})
+    one.open()
+    two.open()
+    with pytest.raises(DeviceLost, match="does not answer"):
+        one.query("MEAS:VOLT? (@1)")
+    threading.Timer(0.05, late.set).start()
+    assert two.query("MEAS:VOLT? (@2)") == "12.00 V"
+    one.close()
+    two.close()
