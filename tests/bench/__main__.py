@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def main() -> int:
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     figures: list[Figure] = []
+    began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cellyard-bench-") as folder:
         if "start" in parts:
             say("start: two starts of everything")
@@ -56,7 +58,8 @@ def main() -> int:
             figures += reaction.measure(Path(folder), given.events, links, counts)
             figures += slow.measure(Path(folder)) if "can" in links else []
             figures += jitter.measure(Path(folder), links, counts)
-    print(f"\n{machine()}\n\n{table(figures)}")
+    took_min = (time.monotonic() - began_s) / 60.0
+    print(f"\n{machine()}; took {took_min:.0f} min\n\n{table(figures)}")
     return 0
 
 

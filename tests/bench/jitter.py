@@ -20,6 +20,7 @@ from wire.messages import Detect
 
 from .bench_unit import LINKS, PERIOD_S, BenchUnit
 from .figures import Figure, load, tail
+from .idle import MIB
 from .reaction import COUNTS, in_words
 
 FOR_S = 20.0
@@ -57,6 +58,7 @@ def one(unit: BenchUnit, seconds: float) -> list[Figure]:
     began_s, before, cpu_before = time.time(), _totals(unit), _cpu_s(unit)
     time.sleep(seconds)
     ended_s, after, cpu_after = time.time(), _totals(unit), _cpu_s(unit)
+    memory = _memory(unit)
     detections.end()
     for test in tests:
         unit.stop_test(test)
@@ -73,7 +75,17 @@ def one(unit: BenchUnit, seconds: float) -> list[Figure]:
         f" {load()}; of a core: {used}"
     )
     name = f"{LINKS[unit.link]}, {stations}, jitter"
-    return tail(name, late_s, None, note)
+    rss, pss, processes = memory
+    return [
+        *tail(name, late_s, None, note),
+        Figure(f"{name}: unit's PSS", pss, "MB", None, f"RSS {rss:.0f} MB, {processes} processes"),
+        Figure(f"{name}: unit's CPU", _percent(cpu_before, cpu_after, ended_s - began_s), "% of a core"),
+    ]
+
+
+def _percent(before: dict[str, float], after: dict[str, float], seconds: float) -> float:
+    """Return the processor time of the unit's own processes in percent of a core."""
+    return 100 * sum(after[name] - before[name] for name in after if name != "simulators") / seconds
 
 
 def _totals(unit: BenchUnit) -> tuple[float, float]:
@@ -92,6 +104,13 @@ def _cpu_s(unit: BenchUnit) -> dict[str, float]:
         "simulators": [unit.simulators.process.pid],
     }
     return {name: sum(_used_s(pid) for pid in pids) for name, pids in groups.items()}
+
+
+def _memory(unit: BenchUnit) -> tuple[float, float, int]:
+    """Return RSS and PSS of all processes of the unit in MB, and how many they are."""
+    parent = psutil.Process(unit.unit.process.pid)
+    found = [each.memory_full_info() for each in (parent, *parent.children(recursive=True))]
+    return sum(each.rss for each in found) / MIB, sum(each.pss for each in found) / MIB, len(found)
 
 
 def _used_s(pid: int) -> float:
