@@ -164,7 +164,7 @@ class Console:
             raise Refusal(f"listen_s is {args.listen_s:g}; allowed are up to {LONGEST_S:g} s")
         why = dangerous(args.id, payload)
         if why is not None and not args.force:
-            raise Refusal(f"{why}; only a manager can force it, on an idle bus")
+            raise Refusal(f"{why}; with force it is sent all the same, on a bus that is idle")
         return payload
 
     def _send(self, link: dict[str, Any], args: CanSend, payload: bytes) -> dict[str, Any]:

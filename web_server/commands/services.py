@@ -190,6 +190,7 @@ def close(
     if not closed:
         return None
     command = Command.objects.select_related("unit", "station", "experiment").get(uuid=command_id)
+    _end_progress(command)
     if command.kind == "station.acknowledge" and outcome == "done":
         _mirror_acknowledgement(command, now)
     elif command.kind == "station.acknowledge":
@@ -197,6 +198,13 @@ def close(
     if command.kind in ("device.lease", "device.off") and outcome == "done":
         holds.mirror(command, now)
     return command
+
+
+def _end_progress(command: Command) -> None:
+    """Fill the bar of what is done: the unit's last word on it travels by another way and comes later."""
+    if command.outcome == "done" and command.progress:
+        command.progress = {**command.progress, "done": command.progress["of"], "text": ""}
+        command.save(update_fields=["progress"])
 
 
 def _mirror_acknowledgement(command: Command, now: datetime) -> None:
