@@ -65,7 +65,8 @@ class BmsDevice(CanDevice):
         self._zeros = False
         self._code: int | None = None
         self._lose: int | None = None
-        self._shift_mv: dict[str, int] = {}
+        self._shift: dict[str, int] = {}
+        """By word, in its own unit: mV or 0.1 °C."""
         self._open: set[str] = set()
         self._disturbed.clear()
         if self._dead_until_s is not None:
@@ -114,9 +115,9 @@ class BmsDevice(CanDevice):
         if name in self._open:
             return 0
         if name in self.spec.values:
-            return self.spec.values[name] + self._shift_mv.get(name, 0)
+            return self.spec.values[name] + self._shift.get(name, 0)
         if name.startswith("temp"):
-            return 0 if self._sensor_off else self._temperature()
+            return 0 if self._sensor_off else self._temperature() + self._shift.get(name, 0)
         if name.startswith("pres"):
             return 0 if self._sensor_off else 1013
         cells, each_mv = self._cells()
@@ -126,7 +127,7 @@ class BmsDevice(CanDevice):
         if not 1 <= number <= cells:
             return 0
         shown_mv = round(self._disturbed.shown(each_mv))
-        return max(0, shown_mv + self._deviation_mv[place] + self._shift_mv.get(name, 0))
+        return max(0, shown_mv + self._deviation_mv[place] + self._shift.get(name, 0))
 
     def _cells(self) -> tuple[int, float]:
         """Return how many cells there are and the voltage of each in mV."""
@@ -145,7 +146,7 @@ class BmsDevice(CanDevice):
 
     def break_it(self, name: str, asked: Asked) -> bool:
         """Break it: ``freeze``, ``sensor_off``, ``zeros``, ``error`` {code}, ``lost_fragment`` {index},
-        ``drift`` {cell, offset_v}, ``noise`` {scatter in mV}, ``sense_open`` {cell}: its lead is off,
+        ``drift`` {cell, offset_v} or {cell: a temperature's word, offset_c}, ``noise`` {scatter in mV}, ``sense_open`` {cell}: its lead is off,
         ``reboot`` (it begins a new period), ``mains_lost`` {for_s}."""
         if name == "freeze":
             self._frozen = self.snapshot()
@@ -158,7 +159,7 @@ class BmsDevice(CanDevice):
         elif name == "lost_fragment":
             self._lose = int(asked.get("index", 2))
         elif name == "drift":
-            self._shift_mv[self._named(asked)] = round(1000.0 * float(asked.get("offset_v", 0.05)))
+            self._drift(self._named(asked), asked)
         elif name == "sense_open":
             self._open.add(self._named(asked))
         elif name in ("reboot", "mains_lost"):
@@ -166,6 +167,12 @@ class BmsDevice(CanDevice):
         else:
             return self._disturbed.fault(name, asked)
         return True
+
+    def _drift(self, name: str, asked: Asked) -> None:
+        if name.startswith("temp"):
+            self._shift[name] = round(10.0 * float(asked.get("offset_c", 20.0)))
+        else:
+            self._shift[name] = round(1000.0 * float(asked.get("offset_v", 0.05)))
 
     def _restart(self, asked: Asked) -> None:
         """Say nothing while it has no supply, then begin with a whole period."""

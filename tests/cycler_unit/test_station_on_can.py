@@ -153,6 +153,16 @@ def test_a_cell_that_the_monitor_sees_too_high_trips_the_station(station: OnCan)
     assert "cell 1" in text_of(station)
 
 
+def test_a_temperature_that_the_monitor_alone_sees_too_high_trips_the_station(station: OnCan) -> None:
+    start(station, cc(0.3))
+    station.flows(0.25)
+    station.break_("bms", "drift", cell="temp1", offset_c=60.0)
+    until(lambda: station.live.latched, 20, "the station trips")
+    assert not station.of("epc")["output"]
+    assert "temperature" in text_of(station)
+    assert station.of("epc")["mode"] == 4, "the cycler itself had nothing to complain about"
+
+
 def test_a_silent_monitor_is_missing_and_trips(station: OnCan) -> None:
     start(station, cc(0.3))
     station.flows(0.25)
