@@ -118,6 +118,8 @@ class VisaLink(VisaPort):
                 lines.append(self._receive(message))
                 # An instrument that echoes says the same first; its answer takes as long as any.
                 wait_s = timeout_s if lines == [message] else FOLLOWS_S
+            if not lines:
+                self._owed_until_s = time.monotonic() + LATE_S
             self._spoke_s = time.monotonic()
             return lines
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 # A unit is one word without digits and never begins with E: ``3.71E`` is a number whose exponent was lost, and
 # ``12.50 V13.0 V`` are two lines run together.
 NUMBER = re.compile(
-    r"^\s*([+-]?(?:\d+(?:\.(\d*))?|\.(\d+))(?:[eE]([+-]?\d+))?)\s*((?![eE])[^\W\d_]+|%|°C)?\s*$", re.ASCII
+    r"^\s*([+-]?(?:\d+(?:\.(\d*))?|\.(\d+))(?:[eE]([+-]?\d+))?)\s*((?![eE])[a-zA-Z]+(?:/[a-zA-Z]+)?|%|°C)?\s*$",
+    re.ASCII,
 )
 # Instruments answer 9.9E37 and the like for "overload" or "not measured"; no reading is this large.
 LARGEST = 1e30

@@ -20,6 +20,8 @@ from cycler_unit.drivers import numbers
         ("1.5E+2", 150.0),
         ("100 W", 100.0),
         ("10.000OHM", 10.0),
+        ("40 mL/min", 40.0),
+        ("21.5 °C", 21.5),
     ],
 )
 def test_sign_fraction_exponent_blank_and_unit_are_optional(text: str, value: float) -> None:

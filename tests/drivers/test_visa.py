@@ -412,3 +412,10 @@ def test_a_late_answer_for_one_output_is_never_the_others_reading(talker: Talker
     assert two.query("MEAS:VOLT? (@2)") == "12.00 V"
     one.close()
     two.close()
+
+
+def test_what_a_person_asks_is_not_answered_by_what_came_late(talker: Talker, link: VisaLink) -> None:
+    talker.answer = lambda line: None if line == "SLOW?" else b"42\n"
+    assert link.converse("SLOW?", 0.05) == []
+    threading.Timer(0.05, lambda: talker.connections[-1].sendall(b"late\n")).start()
+    assert link.converse("WHO?", 1.0) == ["42"]
