@@ -1,6 +1,8 @@
 """Log set-up of the unit: one event a line, as ``key=value`` text or JSON.
 
-The server processes log in the same form (``web_server.lib.logs``); a unit never sees the site's code.
+The server processes log in the same form (``web_server.lib.logs``, a Django set-up). Twins on purpose: unit
+and site share no code but what crosses the broker, and forty lines are no reason for a package between
+them; ``tests/cycler_unit/test_logs.py`` keeps both to one form and one way to read the settings.
 
 ``CELLYARD_LOG`` is a level, or levels by logger: ``INFO,mn_manager=DEBUG,cycler_unit.link=WARNING``.
 ``CELLYARD_LOG_FORMAT`` is ``text`` or ``json``.

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from cycler_unit import logs
+from web_server.lib import logs as site
 
 
 def record(text: str, *, error: bool = False) -> logging.LogRecord:
@@ -47,3 +48,32 @@ def test_levels_go_by_logger() -> None:
 def test_a_wrong_setting_is_named(setting: str, value: str) -> None:
     with pytest.raises(logs.BadLogSetting, match=setting):
         logs.set_up({setting: value})
+
+
+# --- the twin at the site -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["event=started n=3", "two\nlines\r", "°C and µ"])
+def test_a_line_of_the_site_looks_like_a_line_of_the_unit(text: str) -> None:
+    assert site.Text().format(record(text)) == logs.TextFormatter().format(record(text))
+    ours, theirs = (json.loads(each.format(record(text))) for each in (logs.JsonFormatter(), site.Json()))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "setting", ["", "DEBUG", "warning, mn_manager=DEBUG,cycler_unit.link=error", " ,INFO,"]
+)
+def test_site_and_unit_read_one_setting_alike(setting: str) -> None:
+    root, named = site.parse_levels(setting)
+    assert logs.parse_levels(setting) == {
+        **({"": root} if root != "INFO" or "INFO" in setting else {}),
+        **named,
+    }
+
+
+@pytest.mark.parametrize("setting", ["LOUD", "cycler_unit=", "a=b=c"])
+def test_site_and_unit_refuse_the_same_settings(setting: str) -> None:
+    with pytest.raises(logs.BadLogSetting):
+        logs.parse_levels(setting)
+    with pytest.raises(site.BadLogSetting):
+        site.parse_levels(setting)

@@ -1,4 +1,7 @@
-"""Logging of every server process: one event a line, as text or JSON, with levels per logger."""
+"""Logging of every server process: one event a line, as text or JSON, with levels per logger.
+
+The same form as the units' (``cycler_unit.logs`` says why there are two).
+"""
 
 from __future__ import annotations
 
