@@ -368,7 +368,7 @@ def test_a_station_under_hand_is_not_called_nothing(
 ) -> None:
     client.force_login(operator)
     assert "nothing is running" in client.get("/monitor/glance/").content.decode()
-    Station.objects.update(state=Station.State.MANUAL)
+    _held(operator, station)
     line = client.get("/monitor/glance/").content.decode()
     assert "1 by hand" in line
     assert "nothing is running" not in line

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Count, Min, Q
+from django.utils import timezone
 
 from cycling.waiting import OPERATOR
 from web_server.experiments.models import Alarm, Experiment, Status
-from web_server.lab.models import Station, Unit
+from web_server.lab.models import Hold, Unit
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Glance:
 
 
 def glance() -> Glance:
-    """Return the counts; three queries whatever the size of the lab."""
+    """Return the counts; four queries whatever the size of the lab."""
     alarms = Alarm.objects.filter(state=Alarm.State.RAISED).count()
     paused = Q(status=Status.PAUSED)
     active = Experiment.objects.filter(
@@ -56,11 +57,10 @@ def glance() -> Glance:
         queued=Count("pk", filter=Q(status=Status.QUEUED)),
         next_end=Min("expected_end", filter=Q(status=Status.RUNNING)),
     )
-    by_hand = Q(online=True, stations__retired_at=None, stations__state=Station.State.MANUAL)
-    # One question for units and their stations; joined rows count a unit once.
     units = Unit.objects.filter(retired_at=None).aggregate(
-        pending_units=Count("pk", filter=Q(approved=False), distinct=True),
-        offline=Count("pk", filter=Q(approved=True, online=False), distinct=True),
-        by_hand=Count("stations", filter=by_hand, distinct=True),
+        pending_units=Count("pk", filter=Q(approved=False)),
+        offline=Count("pk", filter=Q(approved=True, online=False)),
     )
-    return Glance(alarms=alarms, **active, **units)
+    return Glance(
+        alarms=alarms, by_hand=Hold.objects.filter(until__gt=timezone.now()).count(), **active, **units
+    )

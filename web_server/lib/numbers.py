@@ -23,6 +23,9 @@ def quantity(value: float | None, unit: str, digits: int | None = None) -> str:
         return MISSING
     number, prefix = _scaled(float(value), unit)
     places = _places(number, unit, prefix) if digits is None else digits
+    if unit == "" and number.is_integer() and digits is None:
+        # A count or a mask.
+        places = 0
     text = f"{number:.{places}f}"
     if float(text) == 0:
         text = f"{0:.{min(places, 3)}f}" if unit in ("V", "A", "W") else "0"

@@ -2,7 +2,7 @@
 // The unit is the truth: it keeps the limits and falls back to off; this page only asks and shows.
 import { tick } from "./clock.js";
 import { el, icon, post } from "./dom.js";
-import { quantity, show } from "./numbers.js";
+import { quantity, setting, show } from "./numbers.js";
 import { History } from "./history_chart.js";
 import { listen, unanswered } from "./stream.js";
 
@@ -141,7 +141,7 @@ function held(form, values) {
 }
 function holds(place, value) {
   if (value === null || value === undefined) return;
-  place.textContent = "switch" in place.dataset ? (value ? "on" : "off") : quantity(value, place.dataset.unit);
+  place.textContent = "switch" in place.dataset ? (value ? "on" : "off") : setting(Number(value.toPrecision(6)), place.dataset.unit);
   const group = place.closest("[data-knob]");
   for (const button of group.querySelectorAll("[data-value]")) {
     const on = Number(button.dataset.value) === Number(Boolean(value));

@@ -12,10 +12,11 @@ const two = (number) => String(number).padStart(2, "0");
 // Hours of the day as 24, days as in ISO 8601, each day once.
 function hours(plot, marks) {
   let day = "";
+  const close = marks.length > 1 && marks[1] - marks[0] < 60;
   return marks.map((mark) => {
     const at = new Date(mark * 1000);
     const date = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-    const time = `${two(at.getHours())}:${two(at.getMinutes())}`;
+    const time = `${two(at.getHours())}:${two(at.getMinutes())}${close ? `:${two(at.getSeconds())}` : ""}`;
     const shown = date === day ? time : `${time}\n${date}`;
     day = date;
     return shown;
@@ -24,7 +25,9 @@ function hours(plot, marks) {
 // A mark of an axis has the digits that its neighbours differ in.
 function mark(value, unit, ticks) {
   const step = Math.abs(ticks[1] - ticks[0]) || 1;
-  const [factor, prefix] = unit && unit !== "°C" && unit !== "%" && step < 1e-3 && Math.max(...ticks.map(Math.abs)) < 0.1 ? [1e3, "m"] : [1, ""];
+  const most = Math.max(...ticks.map(Math.abs));
+  const small = unit && unit !== "°C" && unit !== "%" && step < 1e-3;
+  const [factor, prefix] = small && most < 1e-4 ? [1e6, "µ"] : small && most < 0.1 ? [1e3, "m"] : [1, ""];
   const places = Math.max(0, Math.min(4, Math.ceil(-Math.log10(step * factor) - 1e-9)));
   return `${(value * factor).toFixed(places).replace("-", "−")}${unit ? ` ${prefix}${unit}` : ""}`;
 }
@@ -40,7 +43,10 @@ export class History {
     this.of = root.querySelector("[data-of]");
     if (query.has("of") && this.of.options) this.of.value = query.get("of");
     this.of.addEventListener("change", () => { this.shown = null; this.load(); });
-    for (const button of root.querySelectorAll("[data-range]")) button.onclick = () => { this.range = Number(button.dataset.range); this.load(); };
+    for (const button of root.querySelectorAll("[data-range]")) button.onclick = () => { this.range = Number(button.dataset.range); this.zoom = null; this.load(); };
+    // Drag zooms, a double click resets.
+    this.zoom = null;
+    this.box.addEventListener("dblclick", () => { this.zoom = null; this.build(); });
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(this.box);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTimeout(() => this.build()));
     this.load();
@@ -120,14 +126,21 @@ export class History {
     return {
       ...this.size(),
       padding: [10, units.length > 1 ? 0 : 16, 0, 0],
-      cursor: { drag: { x: true, y: false } },
-      scales: { x: { time: true, range: () => [Date.now() / 1000 - this.range, Date.now() / 1000] } },
+      cursor: { drag: { x: true, y: false, setScale: false } },
+      hooks: { setSelect: [(plot) => this.select(plot)] },
+      scales: { x: { time: true, range: () => this.zoom ?? [Date.now() / 1000 - this.range, Date.now() / 1000] } },
       axes: [{ values: hours, stroke: css("--cy-muted"), grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui" }, ...units.slice(0, AXES).map(axis)],
       series: [
         { label: "Time", value: (plot, value) => (value === null ? "–" : new Date(value * 1000).toLocaleString()) },
         ...drawn.map((name) => ({ label: this.label(name), scale: this.unit(name) || "1", stroke: css(this.colour(name, names)), width: 1.6, spanGaps: false, points: { show: false }, value: (plot, value) => quantity(value, this.unit(name)) })),
       ],
     };
+  }
+
+  select({ select: { left, width }, posToVal: at }) {
+    if (width < 5) return;
+    this.zoom = [at(left, "x"), at(left + width, "x")];
+    setTimeout(() => this.build());
   }
 
   // A new reading of the stream joins the end.

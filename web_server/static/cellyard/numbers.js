@@ -23,7 +23,8 @@ function places(number, unit, prefix) {
 export function quantity(value, unit = "") {
   if (value === null || value === undefined || !Number.isFinite(value)) return MISSING;
   let [number, prefix] = scaled(value, unit);
-  let digits = places(number, unit, prefix);
+  // A count or a mask is whole.
+  const digits = unit === "" && Number.isInteger(number) ? 0 : places(number, unit, prefix);
   let text = number.toFixed(digits);
   if (Number(text) === 0) {
     text = ["V", "A", "W"].includes(unit) ? (0).toFixed(Math.min(digits, 3)) : "0";
