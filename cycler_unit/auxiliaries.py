@@ -99,6 +99,7 @@ class Auxiliaries:
             raise DeviceRefused(
                 f"the {name} stays open: nobody knows the cell's voltage; record its rest voltage or bind a meter"
             )
+        self.outputs.forget(switch.instrument, switch.control)
         terminals = Terminals(station, name)
         try:
             device_v = self._device_v()
@@ -173,6 +174,7 @@ class Auxiliaries:
         station = self._station
         taken = station.read()  # the last one may be of before the output went off
         off = not station.power.output_on and station.unsafe is None and self._no_current()
+        self.outputs.forget(self.isolator.instrument, self.isolator.control)
         why = self.isolator.open(taken, off=off)
         if why is not None:
             raise DeviceRefused(f"the isolator stays closed: {why}")
@@ -225,7 +227,7 @@ class Auxiliaries:
             return
         output, now_s = self.outputs.get(self._dead_man), time.monotonic()
         asked = output.asked
-        if asked is None:
+        if asked is None or not asked.strict:  # the last end may have opened it
             output.ask(1.0, strict=True)
             self._refresh_due_s = now_s + REFRESH_S
             return

@@ -231,6 +231,11 @@ class Outputs:
         for each in self._all:
             each.asked = None
 
+    def forget(self, instrument: Instrument, control: str) -> None:
+        """Ask no more for what an end or a person wanted of a control: it is about to be moved as a switch."""
+        if (same := self._of(instrument, control)) is not None:
+            same.asked = None
+
     def trip(self) -> None:
         """Let each output take its trip value; the power device has been switched off before."""
         self._bring("on_trip")

@@ -14,7 +14,7 @@ from cycler_unit.mail import Ask
 from tests.cycler_unit.lab import Lab, cc, key_of
 from tests.stack.simulated import Simulators
 from tests.stack.waiting import until
-from wire.messages import ExperimentStart, StationOutput
+from wire.messages import ExperimentStart, ExperimentStop, StationOutput
 
 LOAD, COUPLER = "rs-pro-kel103", "modbus-io-coupler"
 ROLES = {"load": "power", "dog": "auxiliary"}
@@ -89,6 +89,23 @@ def test_with_a_dead_man_it_runs_and_the_loop_keeps_it_closed(made: Any) -> None
     until(lambda: lab.live.taken.taken_s > began_s + 6.0, 20)  # type: ignore[union-attr]
     assert lab.of("dog")["connected"]
     assert lab.live.state == "running"
+
+
+def test_after_a_test_that_opened_it_at_its_end_the_next_one_closes_it_again(made: Any) -> None:
+    lab = guarded(made)
+    for _ in range(2):
+        message = large(lab, cc(-0.5))
+        answered = lab.ask("start", message, 60.0)
+        assert answered.outcome == "done", answered.reason
+        until(lambda: lab.of("load")["output"] and lab.of("dog")["connected"], 10, "it discharges")
+        # Longer than an output that falls back to its value of the last end takes to do so.
+        began_s = lab.live.taken.taken_s  # type: ignore[union-attr]
+        until(lambda began_s=began_s: lab.live.taken.taken_s > began_s + 3.0, 20)
+        assert lab.live.state == "running"
+        stopped = lab.ask("stop", ExperimentStop(experiment=message.experiment, how="now"))
+        assert stopped.outcome == "done", stopped.reason
+        until(lambda: not lab.of("dog")["connected"], 10, "open at the end")
+        until(lambda: lab.live.state == "idle", 10)
 
 
 def test_a_loop_that_stands_still_opens_the_contact_and_no_charge_flows_any_more(made: Any) -> None:
