@@ -200,8 +200,16 @@ class SafetyLab:
         return msgspec.structs.replace(message, **values)
 
     def ask_start(self, message: ExperimentStart) -> Reply:
-        """Send a start and return what the unit answered in the end."""
-        return self.manager.ask("experiment.start", message, 90.0)
+        """Send a start and return what the unit answered in the end.
+
+        A unit that has just begun refuses until it has read the door once.
+        """
+
+        def answered() -> Reply | None:
+            reply = self.manager.ask("experiment.start", message, 90.0)
+            return None if "just been looked for" in (reply.reason or "") else reply
+
+        return until(answered, 20, "the door is read", every_s=0.5)
 
     def run(self, way: Way, *steps: Step, **more: Any) -> ExperimentStart:
         """Let the rig charge or discharge and its neighbour charge; return the rig's test."""
