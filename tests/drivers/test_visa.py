@@ -22,6 +22,8 @@ from cycler_unit.drivers.errors import DeviceLost
 from tests.stack.waiting import free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
+# How long a late answer is waited for in tests: a busy machine may hold the thread back that sends it.
+PATIENT_S = 10.0
 
 
 class Talker:
@@ -128,8 +130,14 @@ def test_an_answer_that_came_too_late_is_not_taken_for_the_next(talker: Talker, 
     ("in_time", "late"), [(b"", b"3.7125\n"), (b"3.7", b"125\n")], ids=["whole", "its rest"]
 )
 def test_what_comes_late_is_never_the_answer_to_the_next_question(
-    talker: Talker, terminal: tuple[int, str], way: str, in_time: bytes, late: bytes
+    talker: Talker,
+    terminal: tuple[int, str],
+    way: str,
+    in_time: bytes,
+    late: bytes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("cycler_unit.buses.visa.LATE_S", PATIENT_S)
     master, path = terminal
     asked = threading.Event()
 
@@ -150,15 +158,15 @@ def test_what_comes_late_is_never_the_answer_to_the_next_question(
     if way == "serial":
         threading.Thread(target=_answer_lines, args=(master, answer), daemon=True).start()
     resource = f"ASRL{path}::INSTR" if way == "serial" else talker.resource
-    link = VisaLink({"resource": resource, "timeout_s": 0.3})
+    link = VisaLink({"resource": resource, "timeout_s": 0.6})
     link.open()
-    with pytest.raises(DeviceLost, match=r"'SLOW\?' within 0\.3 s"):
+    with pytest.raises(DeviceLost, match=r"'SLOW\?' within 0\.6 s"):
         link.query("SLOW?")
     # Now it comes: while the next question is on its way.
     threading.Timer(0.1, asked.set).start()
     began_s = time.monotonic()
     link.write("ORDER")
-    assert time.monotonic() - began_s < 0.1
+    assert time.monotonic() - began_s < PATIENT_S / 2
     assert link.query("WHO?") == "42"
     link.close()
 
@@ -388,7 +396,10 @@ def test_two_devices_share_one_connection_and_open_it_again_together(talker: Tal
     assert not two.wire.is_open
 
 
-def test_a_late_answer_for_one_output_is_never_the_others_reading(talker: Talker) -> None:
+def test_a_late_answer_for_one_output_is_never_the_others_reading(
+    talker: Talker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cycler_unit.buses.visa.LATE_S", PATIENT_S)
     late = threading.Event()
 
     def answer(line: str) -> bytes | None:
@@ -402,7 +413,7 @@ def test_a_late_answer_for_one_output_is_never_the_others_reading(talker: Talker
         talker.connections[-1].sendall(b"3.70 V\n")
 
     talker.answer = answer
-    settings = {"resource": talker.resource, "timeout_s": 0.2, "kind": "visa"}
+    settings = {"resource": talker.resource, "timeout_s": 0.6, "kind": "visa"}
     one, two = SharedLink({**settings, "channel_no": 1}), SharedLink({**settings, "channel_no": 2})
     one.open()
     two.open()
@@ -414,8 +425,11 @@ def test_a_late_answer_for_one_output_is_never_the_others_reading(talker: Talker
     two.close()
 
 
-def test_what_a_person_asks_is_not_answered_by_what_came_late(talker: Talker, link: VisaLink) -> None:
+def test_what_a_person_asks_is_not_answered_by_what_came_late(
+    talker: Talker, link: VisaLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cycler_unit.buses.visa.LATE_S", PATIENT_S)
     talker.answer = lambda line: None if line == "SLOW?" else b"42\n"
     assert link.converse("SLOW?", 0.05) == []
     threading.Timer(0.05, lambda: talker.connections[-1].sendall(b"late\n")).start()
-    assert link.converse("WHO?", 1.0) == ["42"]
+    assert link.converse("WHO?", 5.0) == ["42"]
