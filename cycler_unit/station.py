@@ -1,16 +1,14 @@
-"""One station: a thread that reads its devices, keeps them safe and lets the conductor run tests.
+"""One station: it reads its devices, keeps them safe and lets the conductor run tests.
 
 The order in every round: read, judge, act, and only then record (architecture.md, measurement path).
-What it is made of is in ``parts``, off and lost in ``reach``, what else it looks at in ``guards``.
+Its thread is in ``rounds``, what it is made of in ``parts``, off and lost in ``reach``, what else it looks
+at in ``guards``, what it tells in ``latches``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import threading
-import time
-from dataclasses import replace
 from typing import Any, Literal
 
 from cycler_unit import down, latches, loaded, zones
@@ -20,14 +18,15 @@ from cycler_unit.by_hand import ByHand
 from cycler_unit.conductor import Conductor
 from cycler_unit.contract import Refusal
 from cycler_unit.drivers.base import Measured
-from cycler_unit.drivers.errors import DeviceLost, DriverError
+from cycler_unit.drivers.errors import DriverError
 from cycler_unit.guards import Guards
 from cycler_unit.hub import Hub
-from cycler_unit.mail import Ask, Mailbox, Once
+from cycler_unit.mail import Ask
 from cycler_unit.parts import BadStation, Parts
 from cycler_unit.power import OffResult, Power
 from cycler_unit.reach import REOPEN_S, Reach
 from cycler_unit.readings import Composer, Taken
+from cycler_unit.rounds import Rounds
 from cycler_unit.spool import Entry, StoredRun
 from cycler_unit.stations import Kept
 from cycler_unit.watch import Watch
@@ -44,25 +43,21 @@ AlarmClass = latches.AlarmClass
 State = Literal["idle", "manual", "running", "paused", "tripped", "unsafe"]
 
 
-class Station(threading.Thread):
+class Station(Rounds):
     """The owner of one current path and of the test that runs on it."""
 
     def __init__(self, kept: Kept, hub: Hub, pending: StoredRun | None = None) -> None:
         configure = kept.configure
-        super().__init__(name=f"station-{configure.name}", daemon=True)
+        super().__init__(f"station-{configure.name}")
         self.kept, self.hub = kept, hub
-        self.mail = Mailbox()
         self.taken: Taken | None = None
         self.measured: dict[str, Measured | None] = {}
         """What each device measured last, by UUID; None for one that does not answer."""
-        self.overruns = self.rounds = 0
         self.zone_open: str | None = None
         """Why the station's zone forbids current, None when it does not (rule 18)."""
         self.unsaved_since_s: float | None = None
         """Since when its file on the disk is older than what is known here."""
         self.period_s = hub.config.loop_period_s or configure.loop_period_s
-        self._stopping = False
-        self._due_s = 0.0
         self._shown: tuple[Any, ...] = ()
         self.parts = Parts(configure, hub, self.period_s)
         self.power: Power = self.parts.power
@@ -131,30 +126,6 @@ class Station(threading.Thread):
 
     # --- the thread -----------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Serve requests and read, until stopped; the device is off afterwards."""
-        self._begin()
-        self._due_s = time.monotonic()
-        while not self._stopping:
-            try:
-                self._turn()
-            except Exception as error:
-                # Beside the one of a round: whatever fails here, the thread goes on reading.
-                logger.exception("event=turn_failed station=%s", self.id)
-                self._bug(error)
-                self._due_s = time.monotonic() + self.period_s
-            self.mail.wait(self._due_s - time.monotonic())
-        self._leave()
-
-    def _turn(self) -> None:
-        self._serve()
-        if time.monotonic() >= self._due_s:
-            self.round()
-            self._next_due()
-        self._store_box()
-        latches.save_again(self)
-        self._show()
-
     def _begin(self) -> None:
         self.parts.hold()
         zone = self.kept.configure.zone
@@ -169,15 +140,12 @@ class Station(threading.Thread):
             each.pace(self.hub.config.idle_period_s)
             each.start()
 
-    def stop(self) -> None:
-        """Switch off, keep the test's checkpoint and end the thread; waits for it."""
-        self._stopping = True
-        self.mail.wake()
-        if self.is_alive():
-            self.join(15.0)
+    def _after(self) -> None:
+        self._store_box()
+        latches.save_again(self)
+        self._show()
 
     def _leave(self) -> None:
-        self._serve_stops()
         self.by_hand.end("the unit stops")
         self.conductor.suspend()
         if self.power.is_open:
@@ -185,7 +153,6 @@ class Station(threading.Thread):
         self.outputs.leave()
         self._store_box()
         self.close()
-        self.mail.close("the station is being changed or the unit stops; ask again")
 
     def close(self) -> None:
         """Disconnect all devices."""
@@ -197,55 +164,19 @@ class Station(threading.Thread):
             each.stop()
         self.parts.release()
 
-    def _next_due(self) -> None:
-        now, busy = time.monotonic(), self.busy
+    def _pace(self) -> tuple[float, bool]:
+        busy = self.busy
         period_s = self.period_s if busy else self.hub.config.idle_period_s
         for each in self.parts.instruments.values():
             each.pace(period_s)
         if self.unsafe is not None and not busy:
             period_s = min(period_s, REOPEN_S)
-        if self.conductor.run is not None:
+        run = self.conductor.run
+        due_in_s = run.interpreter.due_in_s if run is not None else None
+        if due_in_s is not None and 0.0 < due_in_s < period_s:
             # A step that ends by time is read when its time is up, not up to a period later.
-            due_in_s = self.conductor.run.interpreter.due_in_s
-            if due_in_s is not None and 0.0 < due_in_s < period_s:
-                period_s = max(due_in_s, SHORTEST_S)
-                self._due_s = now
-        self._due_s += period_s
-        if self._due_s < now:
-            self.overruns += busy
-            self._due_s = now
-
-    def soon(self) -> None:
-        """Let the next round begin at once."""
-        self._due_s = time.monotonic()
-
-    def _serve(self) -> None:
-        while (ask := self.mail.take()) is not None:
-            self._answer(replace(ask, reply=Once(ask.reply)))
-            if self.busy and time.monotonic() >= self._due_s:
-                return  # readings come first, however many requests wait
-
-    def _answer(self, ask: Ask) -> None:
-        """Do one request; it is answered whatever goes wrong."""
-        try:
-            self._do(ask)
-        except Refusal as refusal:
-            ask.reply("refused", None, refusal.text)
-        except DeviceLost as error:
-            self.lose(str(error))
-            ask.reply("failed", None, str(error))
-        except DriverError as error:
-            self.fail("device_error", str(error))
-            ask.reply("failed", None, str(error))
-        except Exception as error:
-            logger.exception("event=request_failed station=%s request=%s", self.id, ask.do)
-            self._bug(error)
-            ask.reply("failed", None, f"internal error: {error}")
-
-    def _serve_stops(self) -> None:
-        """Do the stops that wait: a test that somebody stopped must not resume with the next start."""
-        while self.mail.urgent and (ask := self.mail.take()) is not None:
-            self._answer(replace(ask, reply=Once(ask.reply)))
+            return max(due_in_s, SHORTEST_S), True
+        return period_s, False
 
     def _do(self, ask: Ask) -> None:
         match ask.do:
@@ -266,37 +197,14 @@ class Station(threading.Thread):
             case _:
                 self.conductor.serve(ask)
 
-    def round(self) -> None:
-        """Read once and do what follows from it."""
-        self.rounds += 1
-        before = self.taken
-        try:
-            self._round()
-            # After acting: what follows may take its time.
-            self.outputs.look()
-            loaded.look(self, self.taken if self.taken is not before else None)
-        except DeviceLost as error:
-            self.lose(str(error))
-        except DriverError as error:
-            self.fail("device_error", str(error))
-        except Exception as error:
-            # The one broad except of this thread: a fault of the program is a fault of the station.
-            logger.exception("event=round_failed station=%s", self.id)
-            self._bug(error)
-
-    def _bug(self, error: Exception) -> None:
-        try:
-            self.fail("internal_error", f"the unit's program failed: {type(error).__name__}: {error}")
-        except Exception:
-            logger.exception("event=off_failed station=%s", self.id)
-            self.reach.unsafe = f"the unit's program failed while switching off: {error}"
-
     def _round(self) -> None:
         if not self.power.is_open and not self.reach.reopen():
+            self._look_around(None)
             return
         if self.unsafe is not None:
             self.switch_off()
             if not self.power.is_open:
+                self._look_around(None)
                 return
         taken = self.read()
         self.conductor.take(taken)
@@ -304,6 +212,15 @@ class Station(threading.Thread):
         # Questions cost exchanges: only after the reading was judged and acted on (rule 5).
         self.guards.faults()
         self.guards.take(taken)
+        self._look_around(self.taken)
+
+    def _look_around(self, taken: Taken | None) -> None:
+        """Look at outputs and the loaded battery: after acting, for it may take its time."""
+        self.outputs.look()
+        loaded.look(self, taken)
+
+    def _not_off(self, why: str) -> None:
+        self.reach.unsafe = why
 
     def read(self) -> Taken:
         """Read all devices once; raises the errors of drivers for the power device only."""
