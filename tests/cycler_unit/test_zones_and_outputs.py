@@ -260,6 +260,23 @@ def test_a_rest_with_isolate_opens_at_zero_current_and_the_next_step_closes_it(
     assert moved == ["closed", "open", "closed"]
 
 
+def test_an_isolator_that_an_end_opened_is_closed_by_the_next_test(made: Any) -> None:
+    opens = StationOutput(name="isolator", device=key_of("switch"), control="isolator", on_finish=0.0)
+    lab = made(ISOLATED, outputs=[opens])
+    for _ in range(2):
+        lab.ask(
+            "battery",
+            loaded(lab.live.id, lab.limits({"name": "x", "steps": [cc(1.0)]}), last_rest_voltage_v=3.70),
+        )
+        start = lab.message(cc(1.0, 3.0))
+        start = msgspec.structs.replace(start, battery=lab.live.watch.battery.battery)
+        answered = lab.ask("start", start, 60)
+        assert answered.outcome == "done", answered.reason
+        detail = lab.ended(40)
+        assert detail["status"] == "finished", detail
+        until(lambda: lab.live.outputs.shown.get("isolator") == 0.0, 10, "opened by the end")
+
+
 def test_an_isolator_does_not_close_on_a_voltage_that_nobody_knows(made: Any) -> None:
     lab = made(ISOLATED)
     answered = lab.ask("start", lab.message(cc(1.0)), 60)

@@ -209,7 +209,9 @@ class SafetyLab:
             reply = self.manager.ask("experiment.start", message, 90.0)
             return None if "just been looked for" in (reply.reason or "") else reply
 
-        return until(answered, 20, "the door is read", every_s=0.5)
+        reply = until(answered, 20, "the door is read", every_s=0.5)
+        assert reply is not None
+        return reply
 
     def run(self, way: Way, *steps: Step, **more: Any) -> ExperimentStart:
         """Let the rig charge or discharge and its neighbour charge; return the rig's test."""
