@@ -56,8 +56,9 @@ LIMITS = BatteryLimits(
 SAFETY = {"v_max_v": 4.2}
 FIRST_NODE = 0x13
 # As devops/systemd/cellyard-unit.service starts the unit. The simulators stand for hardware, which waits for no
-# other program: they go first, on the unit's account.
-UNIT_PRIORITY, HARDWARE_PRIORITY = 10, 20
+# other program: they go first, on the unit's account. Bench and broker come after both, but before what else runs:
+# its load shall not decide how long a thousand tests take.
+BENCH_PRIORITY, UNIT_PRIORITY, HARDWARE_PRIORITY = 5, 10, 20
 LINKS = {"scpi": "SCPI over TCP", "can": "CAN", "serial": "SCPI over a serial line (pty)"}
 
 
@@ -93,16 +94,17 @@ def priority(level: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def as_unit() -> Iterator[None]:
-    """Run this thread, and what it starts meanwhile, at the unit's priority: what is compared has the same."""
-    if not priority(UNIT_PRIORITY):
+def at_priority(level: int) -> Iterator[None]:
+    """Run this thread, and what it starts meanwhile, at a real-time priority where that is allowed."""
+    if not priority(level):
         yield
         return
-    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(UNIT_PRIORITY))
+    policy, given = os.sched_getscheduler(0), os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(level))
     try:
         yield
     finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setscheduler(0, policy, given)
 
 
 def changed(command: list[str], lines: str, level: int) -> list[str]:

@@ -24,7 +24,18 @@ from tests.stack.waiting import until
 from wire import kinds
 from wire.messages import StationConfigure
 
-from .bench_unit import ABSOLUTE_V, LINKS, PACES, PERIOD_S, TRIP_V, BenchUnit, as_unit, pause, together
+from .bench_unit import (
+    ABSOLUTE_V,
+    LINKS,
+    PACES,
+    PERIOD_S,
+    TRIP_V,
+    UNIT_PRIORITY,
+    BenchUnit,
+    at_priority,
+    pause,
+    together,
+)
 from .figures import Figure, load, percentile, tail
 
 COUNTS = (1, 8)
@@ -64,7 +75,7 @@ def measure(
             unit = BenchUnit(folder / f"{link}-{count}", link, count)
             try:
                 if not exchange_s:
-                    with as_unit():
+                    with at_priority(UNIT_PRIORITY):
                         figures += bare(unit)
                     exchange_s = figures[-1].measured / 1000.0
                 unit.up()

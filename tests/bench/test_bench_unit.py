@@ -12,7 +12,7 @@ import pytest
 from cycler_unit import __version__
 from tests.stack.process import ROOT
 
-from .bench_unit import UNIT_PRIORITY, as_unit, changed, priority
+from .bench_unit import UNIT_PRIORITY, at_priority, changed, priority
 
 
 def test_the_unit_has_the_priority_of_its_service_file() -> None:
@@ -29,7 +29,9 @@ def test_a_changed_program_runs_the_lines_first_and_then_itself_with_its_options
 
 
 @pytest.mark.skipif(not priority(UNIT_PRIORITY), reason="real-time priorities are not allowed here")
-def test_what_is_compared_with_the_unit_has_its_priority_for_so_long() -> None:
-    with as_unit():
+def test_a_priority_ends_with_what_it_was_for() -> None:
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    with at_priority(UNIT_PRIORITY):
         assert os.sched_getscheduler(0) == os.SCHED_RR
-    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+        assert os.sched_getparam(0).sched_priority == UNIT_PRIORITY
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
