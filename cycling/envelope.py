@@ -130,7 +130,7 @@ def margins(cells_in_series: int, devices: Sequence[DeviceLimits]) -> dict[str, 
     range_v = max((abs(v) for d in measuring for v in (d.voltage_max_v,) if v), default=0.0)
     voltage_v = max(voltage_v, VOLTAGE_MARGIN_V_PER_CELL * cells_in_series)
     current_a = max(current_a, CURRENT_MARGIN_OF_RANGE * range_a)
-    temperature_c = max((d.temperature_accuracy_c for d in devices), default=0.0)
+    temperature_c = max((d.temperature_accuracy_c + d.temperature_resolution_c for d in devices), default=0.0)
     return {
         "voltage_v": float(voltage_v),
         "current_a": float(current_a),

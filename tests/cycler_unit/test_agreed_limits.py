@@ -138,3 +138,26 @@ def test_scan_eis_and_drive_tables_stay_refused() -> None:
     }
     for step in (table, scan):
         assert "cannot be run, not yet" in refused(StationLimits(), step).text
+
+
+# --- rule 3: the device's own protections -------------------------------------------------------------
+
+
+def test_protections_lie_one_step_outside_the_trips_and_never_beyond_the_absolute_limit() -> None:
+    wide = msgspec.structs.replace(BATTERY, voltage_abs_max_v=4.5, voltage_abs_min_v=2.0)
+    limits = agreed(StationLimits(), CHARGE, battery=wide)
+    asked, trip = contract.protections(limits), trips(limits)
+    volt, ampere = limits.resolution.voltage_v, limits.resolution.current_a
+    assert volt > 0.0
+    assert asked.voltage_max_v == pytest.approx(trip["voltage_v", "max"] + volt)
+    assert asked.voltage_min_v == pytest.approx(trip["voltage_v", "min"] - volt)
+    assert asked.charge_current_max_a == pytest.approx(trip["current_a", "max"] + ampere)
+    assert asked.discharge_current_max_a == pytest.approx(-trip["current_a", "min"] + ampere)
+    tight = msgspec.structs.replace(BATTERY, voltage_abs_max_v=4.305, voltage_abs_min_v=2.795)
+    asked = contract.protections(agreed(StationLimits(), CHARGE, battery=tight))
+    assert (asked.voltage_max_v, asked.voltage_min_v) == (4.305, 2.795)
+
+
+def trips(limits: Envelope) -> dict[tuple[str, str], float]:
+    """Return the trips by quantity and side."""
+    return {(each.quantity, each.side): each.trip for each in limits.limits}

@@ -238,3 +238,25 @@ def test_a_unit_refuses_a_missing_limit_and_a_late_trip() -> None:
     beyond = msgspec.structs.replace(made.limits[0], trip=4.4)
     text = " ".join(wider_than(msgspec.structs.replace(made, limits=(beyond, *made.limits[1:])), [SUPPLY]))
     assert "beyond the battery's absolute limit" in text
+
+
+def test_a_coarse_temperature_sensor_trips_by_its_own_accuracy_and_step() -> None:
+    battery = msgspec.structs.replace(CELL, temperature_max_c=60.0)
+    monitor = DeviceLimits(
+        name="bms", measures="none", temperature_accuracy_c=3.0, temperature_resolution_c=1.0
+    )
+    made = compute(battery, [SUPPLY, monitor], StationLimits(measures=("temperature_c",)), Safety())
+    assert limit(made, "temperature_c", "max").trip == 64.0
+
+
+def test_a_meters_voltage_range_is_a_limit() -> None:
+    meter = DeviceLimits(name="meter", measures="meter", voltage_max_v=4.0, voltage_min_v=-4.0)
+    made = compute(CELL, [SUPPLY, meter], StationLimits(), Safety())
+    found = limit(made, "voltage_v", "max")
+    assert (found.operating, found.source) == (4.0, "highest voltage of device meter")
+
+
+def test_a_contract_of_another_format_is_refused() -> None:
+    other = canonical(msgspec.structs.replace(envelope(), format="envelope/2"))
+    with pytest.raises(EnvelopeError, match="unknown format 'envelope/2'"):
+        parse(other)
