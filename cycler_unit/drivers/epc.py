@@ -230,7 +230,7 @@ class Epc(PowerDevice):
             return False
         if self.state.mode.mode != IDLE:
             raise DeviceFault(f"{self.label} holds {self.state.mode.words}, which nobody asked for")
-        self._refuse_strange_end(run.step)
+        self._refuse_strange_end(run)
         try:
             step = run.after_end(self._cell().mv, time.monotonic())
         except DeviceFault as fault:
@@ -251,7 +251,7 @@ class Epc(PowerDevice):
         self.state.error = error or ""
         raise DeviceFault(f"{self.label} went to ERROR: {error or 'no flag is set any more'}")
 
-    def _refuse_strange_end(self, step: SetPoint) -> None:
+    def _refuse_strange_end(self, run: EpcRun) -> None:
         """Raise ``DeviceFault`` for an IDLE of a reboot or of another host."""
         if not self._ended:
             self._ended = True
@@ -260,7 +260,7 @@ class Epc(PowerDevice):
             self.port.ask(ELEC)
         if self.state.ended_by_another:
             raise DeviceFault(
-                f"{self.label} was sent to IDLE by another host in {step.words}: nobody asked for that here"
+                f"{self.label} was sent to IDLE by another host in {run.step.words}: nobody asked for that here"
             )
 
     def _refuse_others(self) -> None:
@@ -303,7 +303,7 @@ class Epc(PowerDevice):
     def apply(self, target: Target) -> None:
         """Hold ``target``; see ``epc_phases`` for the commands.
 
-        1. Errors of its own refuse it. 2. Protections, mark and heartbeat before the output goes on.
+        1. Errors of its own refuse it, and what another host ordered. 2. Protections, mark and heartbeat before the output goes on.
         3. The command, confirmed by its echo. Raises the errors of drivers; then switch off by ``make_safe()``.
         """
         if target.mode == "off":
@@ -317,6 +317,10 @@ class Epc(PowerDevice):
                 self._prepare()
             self.heartbeat.renew()
             self._refuse_error()
+            self._refuse_others()
+            if self._run is not None and self.state.mode.mode == IDLE:
+                # An end of its own may be followed by another set point; an off by somebody else may not.
+                self._refuse_strange_end(self._run)
             self._run = begin(steps, self._readings.cell or cell, held, time.monotonic())
             self._command(self._run.step)
 

@@ -520,6 +520,16 @@ def test_another_hosts_idle_before_the_first_reading_is_no_end_of_ours(
     stays_off_with_an_error(bench, epc, dut)
 
 
+def test_another_hosts_idle_is_not_overruled_by_the_next_set_point(bench: CanLab, epc: Epc, dut: Any) -> None:
+    epc.apply(CHARGE)
+    reads(epc, carries(1.0), "it charges")
+    bench.do(lambda: dut.fault("panel_change", {"output": False}))
+    until(lambda: not bench.do(dut.truth)["output"], 5, "it is off")
+    with pytest.raises(DeviceFault, match=r"by another host in CC 1000 mA .*: nobody asked for that"):
+        epc.apply(DISCHARGE)
+    assert not bench.do(dut.truth)["output"]
+
+
 def test_another_hosts_idle_near_the_end_is_no_end_of_ours(bench: CanLab, epc: Epc, dut: Any) -> None:
     # A cell with a flat voltage is near its ceiling all the time.
     rest_v = bench.do(dut.truth)["at_rest_v"]

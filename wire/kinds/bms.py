@@ -13,7 +13,7 @@ from wire.catalogue import Kind, KindMeasure
 PERIOD_S, MAX_AGE_S = 1.0, 3.5
 # What a word is by what its name begins with: suffix of the measure, unit, step, accuracy, sentinels.
 # 0 is a cell that is not there; a snapshot of nothing but zeros is missing as a whole.
-_OF = {
+_OF: dict[str, tuple[str, str, float, float, tuple[float, ...]]] = {
     "vcell": ("v", "V", 0.001, 0.005, (0.0,)),
     "vstack": ("v", "V", 0.001, 0.060, (0.0,)),
     "temp": ("c", "°C", 0.1, 1.0, ()),
@@ -50,8 +50,8 @@ def _measures(words: Sequence[str]) -> tuple[KindMeasure, ...]:
         own = next((each for begin, each in _OF.items() if word.startswith(begin)), None)
         if own is None:
             raise ValueError(f"{word!r} begins with none of {', '.join(_OF)}, {UNUSED}")
-        suffix, *rest = own
-        found.append(_measure(f"{word}_{suffix}", *rest))
+        suffix, unit, step, accuracy, sentinels = own
+        found.append(_measure(f"{word}_{suffix}", unit, step, accuracy, sentinels))
     # -1 communication error, 0 nothing, else the mask of its error frame.
     return (*found, _measure("status", "code", 1.0, 0.5))
 
