@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from mn_manager.notices import Notices
 from tests.mn_manager.real import Database, PlayedUnit, manager
@@ -21,7 +22,7 @@ from web_server.experiments.models import Alarm
 from web_server.lab import services as lab
 from web_server.lab.models import ManagerBeat, Station, Unit
 from web_server.notices import services
-from web_server.notices.models import Delivery
+from web_server.notices.models import Delivery, Escalation
 from wire import messages
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
@@ -91,6 +92,46 @@ def test_a_trip_reaches_a_mailbox_and_a_webhook_in_time_and_once(unit: PlayedUni
         )
         assert (len(box.mails), len(got), rounds) == (1, 1, 2)
     assert alarm in box.mails[0]["text"]
+
+
+def test_the_next_one_hears_by_mail_after_fifteen_minutes_and_nobody_after_an_acknowledgement(
+    unit: PlayedUnit,
+) -> None:
+    station = factories.make_station(Unit.objects.get(uuid=unit.id))
+    with mail_server() as (night, first), mail_server() as (boss, second):
+        services.add(None, name="night shift", address=first, place=1)
+        services.add(None, name="head of laboratory", address=second, place=2)
+        alarm = Alarm.objects.get(uuid=_trip(unit, station))
+        until(lambda: night.mails, WITHIN_S, "the first place has heard")
+        row = Escalation.objects.get(alarm=alarm)
+        assert row.next_at is not None
+        assert 14.0 * 60.0 < (row.next_at - alarm.created_at).total_seconds() < 16.0 * 60.0
+        assert not boss.mails
+        Escalation.objects.filter(pk=row.pk).update(next_at=row.next_at - services.NEXT_AFTER)
+        until(lambda: boss.mails, WITHIN_S, "the second place has heard")
+        assert "this is message 2" in boss.mails[0]["text"]
+        assert len(night.mails) == 1
+        Alarm.objects.filter(pk=alarm.pk).update(acknowledge_asked_at=timezone.now())
+        Escalation.objects.filter(pk=row.pk).update(next_at=timezone.now())
+        beats = {each.pk: each.seen_at for each in ManagerBeat.objects.all()}
+        until(
+            lambda: all(each.seen_at > beats[each.pk] for each in ManagerBeat.objects.all()),
+            30,
+            "looked again",
+        )
+        assert (len(night.mails), len(boss.mails)) == (1, 1)
+
+
+def test_the_second_place_hears_within_30_s_when_the_first_cannot_be_reached(unit: PlayedUnit) -> None:
+    station = factories.make_station(Unit.objects.get(uuid=unit.id))
+    with mail_server() as (box, mail), webhook() as (got, hook):
+        box.refuse = True
+        services.add(None, name="night shift", address=mail, place=1)
+        services.add(None, name="chat", address=hook, place=2)
+        began_s = time.monotonic()
+        _trip(unit, station)
+        until(lambda: got, WITHIN_S, "the second place has heard")
+        assert time.monotonic() - began_s < WITHIN_S
 
 
 def test_a_mail_server_that_comes_back_gets_what_it_missed(unit: PlayedUnit) -> None:

@@ -145,6 +145,54 @@ def test_the_next_one_hears_after_fifteen_minutes_without_an_acknowledgement(
     assert "message 3" in words.text(alarm, 3)
 
 
+def test_the_next_place_hears_at_once_when_the_first_cannot_be_reached(
+    administrator: Person, station: Station
+) -> None:
+    with mail_server() as (first, address), webhook() as (got, hook):
+        first.refuse = True
+        _target(administrator, "first", address=address, place=1)
+        _target(administrator, "second", address=hook, place=2)
+        _target(administrator, "third", place=3)
+        _alarm(station)
+        services.plan()
+        _send()
+        assert not got, "the first place had its chance first"
+        services.plan()
+        assert _told() == ["first", "second"]
+        _send()
+        assert len(got) == 1
+        services.plan()
+        assert _told() == ["first", "second"], "somebody has heard: the third waits its 15 minutes"
+
+
+def test_one_that_was_reached_is_enough_for_its_place(administrator: Person, station: Station) -> None:
+    with mail_server() as (broken, address), webhook() as (got, hook):
+        broken.refuse = True
+        _target(administrator, "mail", address=address, place=1)
+        _target(administrator, "hook", address=hook, place=1)
+        _target(administrator, "second", place=2)
+        _alarm(station)
+        services.plan()
+        _send()
+        assert len(got) == 1
+        services.plan()
+        assert sorted(_told()) == ["hook", "mail"]
+
+
+def test_when_nobody_at_all_can_be_reached_reminders_keep_their_time(
+    administrator: Person, station: Station
+) -> None:
+    with mail_server() as (broken, address):
+        broken.refuse = True
+        _target(administrator, "only", address=address)
+        _alarm(station)
+        services.plan()
+        _send()
+        services.plan()
+        assert _told() == ["only"]
+        assert Delivery.objects.get().state == "due", "and it is tried again"
+
+
 def test_whoever_acknowledges_ends_it(administrator: Person, station: Station) -> None:
     _target(administrator)
     alarm = _alarm(station)
@@ -170,10 +218,22 @@ def test_reminders_end_after_a_day(administrator: Person, station: Station) -> N
     _target(administrator)
     alarm = _alarm(station)
     services.plan()
-    Alarm.objects.filter(pk=alarm.pk).update(raised_at=timezone.now() - timedelta(hours=25))
+    Alarm.objects.filter(pk=alarm.pk).update(created_at=timezone.now() - timedelta(hours=25))
     _minutes_pass(15)
     assert services.plan() == 0
     assert Escalation.objects.get().next_at is None
+
+
+def test_an_alarm_that_a_cut_off_unit_tells_late_goes_on_to_the_next_place(
+    administrator: Person, station: Station
+) -> None:
+    _target(administrator, "first", place=1)
+    _target(administrator, "second", place=2)
+    _alarm(station, raised_at=timezone.now() - timedelta(days=3))
+    services.plan()
+    _minutes_pass(15)
+    services.plan()
+    assert _told() == ["first", "second"]
 
 
 def test_an_address_that_is_off_hears_nothing(administrator: Person, station: Station) -> None:

@@ -1,7 +1,7 @@
 """Who is told of alarms, and the telling: planned, taken by one manager, sent, tried again.
 
 1. `plan` makes the rows of each round: the first at once, the next after 15 minutes without an
-   acknowledgement. 2. `take` gives a due row to one manager by conditional UPDATE, so that two never
+   acknowledgement, or at once when nobody of the place before could be reached. 2. `take` gives a due row to one manager by conditional UPDATE, so that two never
    send the same. 3. `finish` writes what came of it; what failed is tried again, then given up.
 """
 
@@ -149,7 +149,8 @@ def _unheard() -> QuerySet[Alarm]:
 @transaction.atomic
 def _round(row: Escalation, targets: list[Target], now: Any) -> bool:
     """Begin the next round of an alarm, unless another manager just did."""
-    over = now - row.alarm.raised_at > REMIND_FOR and row.round > 0
+    # Since it is known here: a unit that was cut off for days tells of its alarms late.
+    over = now - row.alarm.created_at > REMIND_FOR and row.round > 0
     mine = Escalation.objects.filter(pk=row.pk, round=row.round, next_at=row.next_at)
     if not update_if(mine, round=row.round + (not over), next_at=None if over else now + NEXT_AFTER):
         return False
@@ -219,4 +220,19 @@ def finish(row: Delivery, outcome: Outcome) -> bool:
     columns: dict[str, Any] = {"outcome": outcome.text[:500]}
     if again:
         columns["next_try_at"] = now + timedelta(seconds=AGAIN_S[row.attempts - 1])
-    return update_if(mine, state=Delivery.State.DUE if again else Delivery.State.FAILED, **columns)
+    noted = update_if(mine, state=Delivery.State.DUE if again else Delivery.State.FAILED, **columns)
+    if noted and row.alarm_id is not None:
+        _hurry(row, now)
+    return noted
+
+
+def _hurry(row: Delivery, now: Any) -> None:
+    """Let the next place hear now, where the first tries reached nobody of this one: 30 s are not 15 min."""
+    others = Delivery.objects.filter(alarm=row.alarm_id, round=row.round)
+    untried = Q(state=Delivery.State.DUE, attempts=0)
+    if others.filter(untried | Q(state__in=[Delivery.State.SENT, Delivery.State.SENDING])).exists():
+        return
+    places = Target.objects.filter(active=True).values("place").distinct().count()
+    if row.round < places:  # afterwards all have been tried: reminders keep their time
+        waiting = Escalation.objects.filter(alarm=row.alarm_id, round=row.round, next_at__gt=now)
+        update_if(waiting, next_at=now)
