@@ -232,6 +232,23 @@ def test_quarantined_batteries_are_not_driven_by_hand_either(small_lab: Any) -> 
         control.lease(small_lab.operator, station, connected="battery")
 
 
+@pytest.mark.parametrize(
+    ("of", "columns", "words"),
+    [
+        ("station", {"max_energy_wh": 0.001}, "max_energy_wh"),
+        ("station", {"max_hazard_level": 3}, "hazard level"),
+        ("battery", {"energy_wh": 30.0}, "no sensor at the cell"),
+    ],
+)
+def test_what_a_station_cannot_bear_in_a_test_it_cannot_by_hand(
+    small_lab: Any, of: str, columns: dict[str, float], words: str
+) -> None:
+    row = getattr(small_lab, of)
+    type(row).objects.filter(pk=row.pk).update(**columns)
+    with pytest.raises(Refused, match=words):
+        control.lease(small_lab.operator, Station.objects.get(pk=small_lab.station.pk), connected="battery")
+
+
 # --- the same through the API ------------------------------------------------------------------------
 
 

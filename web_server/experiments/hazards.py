@@ -25,6 +25,20 @@ def problems(battery: Battery, limits: BatteryLimits, station: Station, waiver: 
     ]
 
 
+def by_hand(battery: Battery, limits: BatteryLimits, station: Station) -> list[dict[str, Any]]:
+    """Return why a person may not drive this battery in this station by hand: nobody waives anything there."""
+    energy_wh = envelope.energy_wh(limits)
+    blind = [
+        fields.error(
+            "connected",
+            f"{station.name} has no sensor at the cell, which {battery.name} needs by hand (more than {BLIND_MAX_WH:g} Wh, "
+            "or nobody knows): bind one as temperature_c, or file an experiment that a manager waives it for.",
+        )
+        for _ in _temperature(battery, limits, energy_wh, station, "")
+    ]
+    return [*_energy(battery, energy_wh, station), *_hazard(battery, station), *blind]
+
+
 def warnings(limits: BatteryLimits, station: Station, waiver: str) -> list[dict[str, Any]]:
     """Name a station without a sensor at the cell (safety.md rule 16)."""
     if has_cell_sensor(station):

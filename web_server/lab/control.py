@@ -18,6 +18,7 @@ from web_server.accounts.models import Person
 from web_server.cells.models import Battery
 from web_server.commands import services as commands
 from web_server.commands.models import Command
+from web_server.experiments import hazards
 from web_server.experiments.contract import battery_limits
 from web_server.lab import composition, holds, outputs
 from web_server.lab.models import Device, DeviceModel, Hold, Station, StationDevice
@@ -207,6 +208,8 @@ def _of_battery(target: Target, battery: Battery | None, asked: Mapping[str, Any
         raise Refused.one(f"{battery.name} has limits of its own: leave {', '.join(typed)} out.", typed[0])
     if battery.quarantined:
         raise Refused.one(f"{battery.name} is quarantined: record an inspection first.", "connected")
+    if problems := hazards.by_hand(battery, battery_limits(battery), target):
+        raise Refused(problems)
     text = envelope_of(battery, target)
     return {
         "connected": "battery",
