@@ -37,6 +37,14 @@ _BY_CODE = {
     "device_error": _DEVICE,
     "missing": _DEVICE,
     "lost": _DEVICE,
+    "device_silent": (
+        "The test goes on: nothing in it needed this device so far. Look at its power and its link when you can.",
+        "Acknowledge the warning; it is told again when the device answers and falls silent once more.",
+    ),
+    "record_lost": (
+        "Nobody knows whether this station was tripped, and why: look at the battery and the station.",
+        "Look for older alarms of this station in the list. Only then acknowledge.",
+    ),
     "interlock": (
         "Look at what opened: door, smoke, gas, chamber, mains or the stop button.",
         "When it is closed and safe, acknowledge the alarm of every station of the zone.",
