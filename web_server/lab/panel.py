@@ -149,7 +149,9 @@ def why_not(target: Device | Station) -> str:
             return f"It guards the zone {target.zone.name}; it is not for hands."
         if control.is_loose(target):
             return f"It {control.LOOSE}."
-        return "" if target.connected else "It was not found when its unit looked last."
+        if target.connected:
+            return ""
+        return f"It is not reached: {target.detail}" if target.detail else "Its unit did not find it last."
     if target.retired_at:
         return "It is retired."
     if target.experiment:
