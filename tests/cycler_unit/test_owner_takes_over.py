@@ -18,6 +18,7 @@ from cycler_unit.owner import guard, parent, server
 from cycler_unit.owner.calls import Place
 from cycler_unit.owner.client import OwnedDevice
 from cycler_unit.owner.guard import Held
+from cycler_unit.owner.line import Life
 from tests.stack.waiting import until
 from wire import kinds
 from wire.catalogue import Kind
@@ -254,6 +255,58 @@ def test_an_owner_that_dies_before_its_first_word_leaves_its_rescue_to_the_next(
     made._replace_owners()
     assert [len(each) for each in rescued] == [1, 1, 1]
     assert rescued[2] == [bytes(wanted[0])]
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "off_pending_s", "replaced"),
+    [(0.0, 0.0, False), (0.5, 3.0, False), (1.5, 0.0, True), (0.0, 4.5, True)],
+)
+def test_the_parent_replaces_an_owner_that_is_silent_or_does_not_get_an_off_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_s: float, off_pending_s: float, replaced: bool
+) -> None:
+    made = parent.Parent(parse({"state_dir": str(tmp_path)}, {}), Lock(tmp_path / "lock"))
+    started: list[Any] = []
+
+    class Process:
+        pid, exitcode, name = None, None, "owner"
+
+        def is_alive(self) -> bool:
+            return True
+
+        def kill(self) -> None:
+            started.append("killed")
+
+        def join(self, timeout_s: float) -> None:
+            return
+
+    class Line:
+        def close(self) -> None:
+            return
+
+    owner = parent.Child(Process(), Line())  # type: ignore[arg-type]
+    places = [msgspec.Raw(msgspec.msgpack.encode(place()))]
+    owner.started_s -= 100.0
+    owner.hear()
+    owner.heard_s -= silent_s
+    owner.looks = round(silent_s / parent.LOOK_S)
+    owner.life = Life("somewhere", off_pending_s, places)
+    made._owners["visa:x"] = owner
+    monkeypatch.setattr(made, "_start_owner", lambda bus, rescue: started.append((bus, rescue)))
+    made._replace_owners()
+    assert started == (["killed", ("visa:x", places)] if replaced else [])
+
+
+def test_an_off_that_does_not_read_back_is_not_off() -> None:
+    class Stuck(Supply):
+        def make_safe(self) -> None:
+            self._ask()
+
+    held = Held(place(), Stuck(LINK))
+    PORT.holder, PORT.on = held.device, True
+    held.is_open = held.may_be_on = True
+    assert not held.switch_off("a test")
+    assert held.may_be_on
+    assert held.off_since_s is not None
 
 
 def _opens(device: OwnedDevice) -> bool:

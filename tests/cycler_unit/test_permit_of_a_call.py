@@ -14,11 +14,14 @@ from cycler_unit.drivers.base import Measured
 from cycler_unit.drivers.errors import DeviceFault
 from cycler_unit.owner import times
 from cycler_unit.owner.calls import DEVICE, Place
-from cycler_unit.owner.client import OwnedDevice
+from cycler_unit.owner.client import OwnedBuses, OwnedDevice
 from cycler_unit.owner.guard import Held
+from cycler_unit.parts import Parts
 from tests.cycler_unit.test_owner_takes_over import CHARGE, LINK, PORT, Running, Supply, kind
+from tests.stack.simulated import MODEL
 from tests.stack.waiting import until
 from wire import kinds
+from wire.messages import StationConfigure, StationDevice
 
 PERMIT_S = 0.5
 TCP = {"kind": "visa", "resource": "TCPIP::127.0.0.1::5025::SOCKET"}
@@ -142,3 +145,22 @@ def test_a_lapsed_permit_that_was_told_is_not_renewed_by_the_telling() -> None:
         device.close()
     finally:
         owner.leave()
+
+
+@pytest.mark.parametrize(("period_s", "permit_s"), [(0.01, 0.5), (0.1, 0.5), (0.2, 1.0), (1.0, 5.0)])
+def test_a_stations_permit_is_five_periods_and_at_least_half_a_second(
+    period_s: float, permit_s: float
+) -> None:
+    each = StationDevice(device="d", role="power", model=MODEL, serial_number="1", link=TCP, name="psu")
+    configure = StationConfigure(station="s", name="S", version=1, devices=[each])
+
+    class Hub:
+        buses = OwnedBuses(lambda link: pytest.fail("nothing is opened here"))
+
+        class devices:
+            @staticmethod
+            def link_of(device: StationDevice) -> dict[str, Any]:
+                return device.link
+
+    power = Parts(configure, Hub(), period_s).power  # type: ignore[arg-type]
+    assert [device.permit_s for device in power.devices()] == [permit_s]  # type: ignore[attr-defined]
