@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import TIMEOUT_MS, log_in
 from tests.stack.cellyard import Cellyard
@@ -72,6 +72,25 @@ def test_an_error_is_said_in_words_with_another_sound_and_the_pair_goes_on(
     expect(says).to_have_text("Cell 1 is in S1.")
     scan(page, "CELL-2", "HOLDER-S1")
     expect(says).to_contain_text("S1 holds Cell 1; eject it first.")
+
+
+def test_codes_scanned_before_an_error_was_heard_make_no_wrong_pairs(
+    page: Page, lab: Cellyard, cells: dict[str, Any], empty: None
+) -> None:
+    page.goto("/load/")
+    # The first holder's label is damaged; cell 1 must not end up in the second holder.
+    slow: list[Route] = []
+    typed: list[bool] = []
+    page.route("**/load/", lambda route: route.continue_() if typed else slow.append(route))
+    scan(page, "HOLDER-S?", "CELL-1", "HOLDER-S2", "CELL-2")
+    typed.append(True)
+    slow[0].continue_()
+    says = page.locator("#says")
+    expect(says).to_contain_text("Nothing here has the code “HOLDER-S?”")
+    expect(says).to_contain_text("What was scanned since (3) was not taken either.")
+    assert [lab.api.get(f"batteries/{key}/")["station"] for key in cells["cells"]] == [None, None]
+    scan(page, "HOLDER-S1", "CELL-1")
+    expect(says).to_have_text("Cell 1 is in S1.")
 
 
 def test_the_keyboard_undoes_the_last_pair_and_forgets_half_a_pair(

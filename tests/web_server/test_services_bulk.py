@@ -86,6 +86,13 @@ def test_one_wrong_line_keeps_all_out(operator: Person, rack: list[Station]) -> 
     assert not Battery.objects.exists()
 
 
+def test_the_line_of_an_open_quotation_mark_is_named(operator: Person, db: None) -> None:
+    for text in ('name\nA\nB\n"C\nD', 'name\nA\nB\n"C\nD"\nE'):
+        with pytest.raises(Refused) as refused:
+            bulk.take(operator, text)
+        assert refused.value.errors[0]["line"] == 4
+
+
 def test_a_spreadsheet_of_the_continent_is_understood(operator: Person, db: None) -> None:
     text = "\ufeff" + f"{HEAD}\nC1{LINE}".replace(",", ";").replace("3.2", "3,2")
     assert bulk.take(operator, text).created == 1
@@ -100,6 +107,9 @@ def test_a_spreadsheet_of_the_continent_is_understood(operator: Person, db: None
         ("name,name\nx,y", "there twice"),
         ("name\n", "nothing below"),
         ("name\nx,y", "2 cells"),
+        ('name,barcode\n"x,1\ny,2\nz,3', "cannot be read"),
+        ('name,barcode\n"x,1\ny",2\nz,3', "several lines"),
+        ('name\n"x"y', "cannot be read"),
         ("name\n" + "x\n" * 1001, "at most 1000"),
     ],
 )

@@ -111,13 +111,13 @@ def _read(text: str) -> list[tuple[int, dict[str, str]]]:
         raise Refused.one("The table is empty.", "csv")
     first = text.splitlines()[0]
     mark = max(";\t,", key=first.count) if any(sign in first for sign in ";\t,") else ","
-    rows = list(csv.reader(io.StringIO(text), delimiter=mark))
-    header = [name.strip().lower() for name in rows[0]]
+    rows = _cells(text, mark)
+    header = [name.strip().lower() for name in rows[0][1]]
     _check_header(header)
     if len(rows) > ROWS_MAX + 1:
         raise Refused.one(f"The table has {len(rows) - 1} lines; at most {ROWS_MAX} fit.", "csv")
     found = []
-    for number, cells in enumerate(rows[1:], start=2):
+    for number, cells in rows[1:]:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) > len(header):
@@ -133,6 +133,24 @@ def _read(text: str) -> list[tuple[int, dict[str, str]]]:
     if not found:
         raise Refused.one("The table has a first line and nothing below it.", "csv")
     return found
+
+
+def _cells(text: str, mark: str) -> list[tuple[int, list[str]]]:
+    """Return the lines' cells, each with the number of the line where it begins."""
+    reader = csv.reader(io.StringIO(text), delimiter=mark, strict=True)
+    rows, line = [], 1
+    try:
+        for cells in reader:
+            # A forgotten quotation mark would make one battery of several lines.
+            if any("\n" in cell or "\r" in cell for cell in cells):
+                raise Refused.one(
+                    "A cell goes on over several lines: is a quotation mark open?", "csv", line=line
+                )
+            rows.append((line, cells))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise Refused.one(f"The line cannot be read: {error}.", "csv", line=line) from None
+    return rows
 
 
 def _point(name: str, cell: str) -> str:

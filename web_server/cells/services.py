@@ -158,8 +158,9 @@ def _check_unique(battery: Battery, body: dict[str, Any]) -> None:
     others = Battery.objects.exclude(pk=battery.pk)
     if others.filter(name=body["name"].strip()).exists():
         raise Refused.one(f"There is a battery {body['name'].strip()!r} already.", "name")
-    if body.get("barcode") and others.filter(barcode=body["barcode"]).exists():
-        raise Refused.one("Another battery has this barcode.", "barcode")
+    same = others.filter(barcode=body["barcode"]).first() if body.get("barcode") else None
+    if same:
+        raise Refused.one(f"{same.name} has this barcode already.", "barcode")
     maker, model = body.get("manufacturer") or "", body.get("model") or ""
     number = body.get("serial_number")
     same = others.filter(manufacturer=maker, model=model, serial_number=number).first() if number else None

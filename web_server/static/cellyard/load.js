@@ -95,7 +95,10 @@ async function read(battery) {
 
 async function take(text) {
   const said = await ask(form.action || location.pathname, { code: text, station: form.elements.station.value, battery: form.elements.battery.value });
-  say(said.level, said.text);
+  // What was scanned before anybody could hear of the error would make pairs of the wrong halves.
+  const since = said.level === "error" ? drop() : 0;
+  const more = since ? ` What was scanned since (${since}) was not taken either.` : "";
+  say(said.level, said.text + more);
   beep(said.level);
   if (!said.lost) pend(said.pending);
   if (!said.loaded) return;
@@ -104,10 +107,19 @@ async function take(text) {
   read(said.loaded.battery);
 }
 
+function drop() {
+  const codes = queue.filter((each) => each.code);
+  queue.splice(0, queue.length, ...queue.filter((each) => !each.code));
+  return codes.length;
+}
+
 async function work() {
   if (busy) return;
   busy = true;
-  while (queue.length) await queue.shift()();
+  while (queue.length) {
+    const next = queue.shift();
+    await (next.code ? take(next.code) : undo(next.undo));
+  }
   busy = false;
 }
 
@@ -125,7 +137,7 @@ form.addEventListener("submit", (event) => {
   const text = code.value.trim();
   code.value = "";
   if (!text) return;
-  queue.push(() => take(text));
+  queue.push({ code: text });
   work();
 }, true);
 document.addEventListener("submit", (event) => {
@@ -133,7 +145,7 @@ document.addEventListener("submit", (event) => {
   if (!row) return;
   event.preventDefault();
   event.stopImmediatePropagation();
-  queue.push(() => undo({ battery: { id: row.dataset.battery }, station: { id: row.dataset.station } }));
+  queue.push({ undo: { battery: { id: row.dataset.battery }, station: { id: row.dataset.station } } });
   work();
   code.focus();
 }, true);
@@ -144,8 +156,7 @@ document.addEventListener("keydown", (event) => {
     say("", "Ready.");
   } else if (event.ctrlKey && event.key === "z" && last && !code.value) {
     event.preventDefault();
-    const pair = last;
-    queue.push(() => undo(pair));
+    queue.push({ undo: last });
     work();
   } else if (event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey && document.activeElement !== code && !event.target.closest("input, select, textarea, button, a")) {
     // Wherever one has clicked: the scanner types into the field.
