@@ -45,7 +45,7 @@ check: $(VENV)/.installed-dev ## format, lint, types, import contracts, migratio
 format: $(VENV)/.installed-dev ## put every file into the house format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-dev ## measure command, live delay, start, memory and CPU
+bench: $(VENV)/.installed-dev ## measure command, live delay, start, memory, CPU, reaction and jitter
 	@$(BIN)/python -m tests.bench
 
 faults: $(VENV)/.installed-dev ## kill, cut and break parts of a running stack
