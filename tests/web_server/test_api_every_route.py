@@ -167,6 +167,7 @@ def test_an_unknown_address_is_a_404_problem_also_for_strangers():
     answer = client_of(None).get("/api/v1/nothing/")
     assert answer.status_code == 404
     assert answer.json()["detail"].startswith("There is nothing at /api/v1/nothing/")
+    assert Client().get("/api/v1/a%0Ab").headers["Content-Type"] == "application/problem+json"
 
 
 def test_an_address_without_its_last_slash_leads_to_it_with_the_same_method(lab):

@@ -60,5 +60,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
         _docs(SpectacularRedocView.as_view(url_name="api-schema", template_name="api/redoc.html")),
         name="api-redoc",
     ),
-    re_path(r"^.*$", unknown_address),
+    # Anything else, also with a line break in it.
+    re_path(r"", unknown_address),
 ]
