@@ -191,3 +191,67 @@ def test_the_first_start_records_the_resistance_and_later_ones_compare(small_lab
     services.start_next(small_lab.station)
     second = Command.objects.filter(kind="experiment.start").latest("id")
     assert (second.args["pulse"], second.args["battery"]["resistance_ohm"]) == ("check", 0.2)
+
+
+# --- rules 14 and 3: directions; steps that switch outputs --------------------------------------------------
+
+
+def _profile(name: str, **step: Any) -> Any:
+    end = [{"quantity": "time_s", "value": 5}]
+    return factories.make_profile(name, steps=[{"kind": "rest", "end": end}, {"end": end, **step}])
+
+
+def _problems(lab: SimpleNamespace, **body: Any) -> list[tuple[int | None, str | None, str]]:
+    with pytest.raises(Refused) as refused:
+        _file(lab, **body)
+    return [(error.get("step"), error["field"], error["message"]) for error in refused.value.errors]
+
+
+def test_a_step_against_the_stations_quadrant_is_refused_with_its_step(small_lab: SimpleNamespace) -> None:
+    _station(small_lab, quadrants="charge")
+    out = _profile("out", kind="cc", current_a=-0.2)
+    found = [each for each in _problems(small_lab, profile=out) if each[1] == "direction"]
+    assert found == [
+        (2, "direction", "It would discharge, but the station can only charge: take another station.")
+    ]
+    _file(small_lab, profile=_profile("in", kind="cc", current_a=0.2))
+
+
+def test_a_direction_that_nothing_ends_by_itself_is_refused_for_much_energy(
+    small_lab: SimpleNamespace, operator: Person
+) -> None:
+    load = factories.make_device(small_lab.unit, "kel", model="rs-pro-kel103")
+    sink = factories.make_station(
+        small_lab.unit, "Sink", devices=[{"device": load, "role": "power"}], quadrants="discharge"
+    )
+    pack = factories.make_battery("Pack", energy_wh=8.0, lithium={"capacity_ah": 2.2, "chemistry": "NMC"})
+    out = _profile("out", kind="cc", current_a=-0.2)
+    [(step, field, message)] = _problems(small_lab, battery=pack, station=sink, profile=out)
+    assert (step, field) == (2, "direction")
+    assert "does not end a discharge by itself and the battery holds 8 Wh, more than 5 Wh" in message
+    small = factories.make_battery("Small", energy_wh=4.0, lithium={"capacity_ah": 1.1, "chemistry": "NMC"})
+    _file(small_lab, battery=small, station=sink, profile=out)
+    Station.objects.filter(pk=sink.pk).update(unguarded_max_wh=10.0)
+    _file(small_lab, battery=pack, station=sink, profile=out)
+
+
+def test_an_output_beside_its_range_is_refused_with_its_step(small_lab: SimpleNamespace) -> None:
+    chamber = factories.make_device(small_lab.unit, "ch1", model="chamber-modbus-int16")
+    output = {"name": "oven", "device": str(chamber.uuid), "control": "set_point_c"}
+    oven = factories.make_station(
+        small_lab.unit,
+        "Oven",
+        devices=[
+            {"device": factories.make_device(small_lab.unit, "77"), "role": "power"},
+            {"device": chamber, "role": "auxiliary"},
+        ],
+        outputs=[{**output, "minimum": 10.0, "maximum": 60.0, "safe": 25.0}],
+    )
+    battery = factories.make_battery("In the oven")
+    for name, outputs, said in (("hot", {"oven": 61.0}, "60"), ("none", {"pump": 1.0}, "no output pump")):
+        profile = _profile(name, kind="cc", current_a=0.2, outputs=outputs)
+        [(step, _, message)] = _problems(small_lab, battery=battery, station=oven, profile=profile)
+        assert step == 2
+        assert said in message
+    fits = _profile("fits", kind="cc", current_a=0.2, outputs={"oven": 60.0})
+    _file(small_lab, battery=battery, station=oven, profile=fits)
