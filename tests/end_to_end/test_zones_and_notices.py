@@ -42,7 +42,14 @@ def bench(lab: Cellyard) -> dict[str, Any]:
         interlocks=[{"name": "door", "device": coupler["id"], "measure": "door_closed"}],
         outputs=[
             {"name": "exhaust", "device": coupler["id"], "control": "exhaust", "on_trip": 1, "normal": 0},
-            {"name": "siren", "device": coupler["id"], "control": "siren", "on_trip": 1, "normal": 0},
+            {
+                "name": "siren",
+                "device": coupler["id"],
+                "control": "siren",
+                "on_trip": 1,
+                "normal": 0,
+                "on_server_lost": True,
+            },
         ],
     )
     places: dict[str, Any] = {"zone": zone["id"]}
@@ -103,6 +110,19 @@ def test_an_open_door_stops_every_station_of_its_zone_and_no_other(
     assert lab.api.get(f"stations/{bench['station1']}/")["state"] == "tripped"
     mend(lab, "coupler")
     acknowledged_but(lab, bench)
+
+
+def test_with_the_server_away_a_trip_sounds_the_siren_until_the_server_knows(
+    lab: Cellyard, bench: dict[str, Any], calm: None
+) -> None:
+    charging(lab, bench, 1)
+    lab.network.cut()
+    break_(lab, "psb1", "drift", offset_v=0.9)
+    until(lambda: not truth(lab, "psb1")["output"], 20, "off")
+    until(lambda: truth(lab, "coupler")["outputs"]["siren"], 60, "nobody can be told: the siren sounds")
+    assert not truth(lab, "coupler")["outputs"]["exhaust"], "no interlock is open"
+    lab.network.mend()
+    until(lambda: not truth(lab, "coupler")["outputs"]["siren"], 60, "the server knows")
 
 
 def test_while_the_units_own_program_hangs_the_zones_outputs_hold_their_trip_value(
