@@ -98,7 +98,7 @@ def test_a_supply_is_set_by_hand_and_down_switches_it_off(page: Page, lab: Celly
     until(lambda: abs(_current_a(lab, "psb1") - 0.3) < 0.02, 10, "the cell is charged with 0.3 A")
     page.get_by_role("button", name="Down: everything off").click()
     expect(page.locator("#down-said")).to_contain_text(
-        re.compile(r"Measured off, confirmed by the unit: .* A at .* V")
+        re.compile(r"Measured off, confirmed by the unit: .*A at .*V")
     )
     until(lambda: abs(_current_a(lab, "psb1")) < 0.01, 10, "no current flows")
     expect(page.get_by_text(HELD)).to_be_hidden()
