@@ -132,10 +132,20 @@ class Told(Manager):
 class BenchUnit:
     """``count`` stations of one power device each on one kind of link, every 10 ms, and one device in none.
 
-    ``monitor`` (CAN): the first station has a cell monitor too, which speaks once a second.
+    ``monitor`` (CAN): the first station has a cell monitor too, which speaks once a second. ``hurried``: tests
+    follow each other at the link's pace.
     """
 
-    def __init__(self, folder: Path, link: str, count: int, log: int = 400, *, monitor: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        link: str,
+        count: int,
+        log: int = 400,
+        *,
+        monitor: bool = False,
+        hurried: bool = True,
+    ) -> None:
         self.link, self.count, self.folder = link, count, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.names = [f"{link}{number}" for number in range(1, count + 1)]
@@ -171,7 +181,8 @@ class BenchUnit:
             loop_period_s=PERIOD_S, idle_period_s=0.1, wiring_check_s=0.5,
         )  # fmt: skip
 
-        self.unit.process.command = changed(self.unit.process.command, self._hurried(), UNIT_PRIORITY)
+        lines = self._hurried() if hurried else "pass"
+        self.unit.process.command = changed(self.unit.process.command, lines, UNIT_PRIORITY)
 
     def _hurried(self) -> str:
         """Return the lines that give the unit this link's pace."""

@@ -40,7 +40,7 @@ def measure(
     for link in links:
         for count in counts:
             print(f"jitter: {LINKS[link]}, {count} station(s)", file=sys.stderr, flush=True)
-            unit = BenchUnit(folder / f"jitter-{link}-{count}", link, count, log=LOG)
+            unit = BenchUnit(folder / f"jitter-{link}-{count}", link, count, log=LOG, hurried=False)
             try:
                 unit.up()
                 figures += one(unit, seconds)
