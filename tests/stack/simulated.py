@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ CELL = {"chemistry": "NMC", "capacity_ah": 0.05, "r0_ohm": 0.2, "soc": 0.5}
 
 def supply(name: str = "psb1", cell: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """Return one supply's entry of bench.yaml on a free port."""
-    number = 2538170000 + sum(name.encode())
+    number = 2538170000 + zlib.crc32(name.encode()) % 10_000
     entry = {"name": name, "model": MODEL, "serial_number": str(number), "port": free_port()}
     return entry | {"cell": CELL | (cell or {})} | more
 
@@ -96,7 +97,7 @@ class Simulators:
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send one line to the control port and return its answer, e.g. ``device=..., query='truth'``."""
-        with socket.create_connection(("127.0.0.1", self.control_port), timeout=5) as line:
+        with socket.create_connection(("127.0.0.1", self.control_port), timeout=20) as line:
             line.sendall(json.dumps(request).encode() + b"\n")
             answer: dict[str, Any] = json.loads(line.makefile().readline())
         return answer
