@@ -26,6 +26,8 @@ REMEMBER_MAX = 5000
 NOTE_WAIT_S = 0.2
 # Repeating these does harm, and nothing else than their id tells that they were done.
 ONCE = frozenset({"experiment.skip_step"})
+# Moves nothing and replaces what it said before: it may wait until the unit is back, however long that takes.
+AGELESS = frozenset({"unit.readings"})
 # Doing these again does no harm, and pages ask them all the time: their answers are not put on the disk.
 AGAIN = frozenset({"device.read", "device.lease", "can.listen", "unit.log"})
 # Answers of more bytes than this are kept in memory for the newest few commands only.
@@ -137,7 +139,7 @@ class Commands(threading.Thread):
 
     def _expired(self, command: Command) -> str | None:
         if command.expires_at is None:
-            return None
+            return None if command.kind in AGELESS else "it has no expiry; only stops may go without one"
         try:
             late_s = self._clock.now() - parse_iso(command.expires_at)
         except ValueError:

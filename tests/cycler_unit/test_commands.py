@@ -16,7 +16,16 @@ from cycler_unit.spool import Spool
 from cycler_unit.spool_reader import SpoolReader
 from tests.stack.waiting import until
 from wire import codec
-from wire.messages import CanListen, Command, Detect, ExperimentRef, ExperimentStop, Message, Reply
+from wire.messages import (
+    CanListen,
+    Command,
+    Detect,
+    ExperimentRef,
+    ExperimentStop,
+    Message,
+    Reply,
+    UnitReadings,
+)
 
 STOP = ExperimentStop(experiment="e1")
 SKIP = ExperimentRef(experiment="e1")
@@ -105,6 +114,15 @@ def test_an_expired_command_is_refused(bench: Bench) -> None:
     assert bench.doer.did == []
 
 
+def test_a_command_without_an_expiry_is_refused_unless_it_moves_nothing(bench: Bench) -> None:
+    reply = bench.send(expires_at=None)
+    assert reply.outcome == "refused"
+    assert "no expiry" in (reply.reason or "")
+    assert bench.doer.did == []
+    readings = UnitReadings(periods=[])
+    assert bench.send("unit.readings", readings, id="c2", expires_at=None).outcome == "done"
+
+
 def test_expiry_is_judged_on_the_servers_clock(bench: Bench) -> None:
     sent = iso(time.time())
     bench.clock.sent(sent)
@@ -115,6 +133,7 @@ def test_expiry_is_judged_on_the_servers_clock(bench: Bench) -> None:
 
 def test_a_stop_never_expires(bench: Bench) -> None:
     assert bench.send("experiment.stop", STOP, expires_at=iso(time.time() - 3600)).outcome == "done"
+    assert bench.send("experiment.stop", STOP, id="c2", expires_at=None).outcome == "done"
 
 
 def test_a_command_that_comes_twice_is_done_once_and_answered_twice(bench: Bench) -> None:
