@@ -180,11 +180,18 @@ class IdleReadings:
                 period_s = self._periods.of(place, kind, device.link)
                 self._due[key] = now + (min(period_s, IN_HAND_S) if station.state == "manual" else period_s)
                 judge = self._judges.setdefault(key, MissingJudge(kind, station.period_s))
-                values = values_of(kind, measured, judge, now)
-                self._record(values, {"device": device.device, **msgspec.to_builtins(place)}, station.id)
+                # As it was when it was read: each counts once, and an idle station is read seldom.
+                values = values_of(kind, measured, judge, measured.began_s)
+                where = {"device": device.device, **msgspec.to_builtins(place)}
+                self._record(values, where, station.id, measured.time_us / 1e6)
 
     def _record(
-        self, values: dict[str, float | None], place: dict[str, Any], station: str | None = None
+        self,
+        values: dict[str, float | None],
+        place: dict[str, Any],
+        station: str | None = None,
+        at_s: float | None = None,
     ) -> None:
-        event = {"at": iso(time.time()), "kind": "reading", "text": "", "station": station, "detail": {**place, "values": values}}  # fmt: skip
+        at = iso(time.time() if at_s is None else at_s)
+        event = {"at": at, "kind": "reading", "text": "", "station": station, "detail": {**place, "values": values}}  # fmt: skip
         self._spool.put(Entry(events=[event]))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cycler_unit.clock import iso
 from cycler_unit.drivers.base import Measured
 from cycler_unit.idle_readings import Periods
 from tests.cycler_unit.free_bench import RELAY, RELAY_LINK, SUPPLY, FakeStation, FreeBench
@@ -115,3 +116,18 @@ def test_an_idle_stations_devices_are_recorded_from_its_own_rounds(bench: FreeBe
     count = len(of(bench, "test-relay"))
     until(lambda: len(of(bench, "test-relay")) >= count + 3, 20)
     assert len([each for each in bench.events("reading") if each["station"]]) == 1, "samples hold a test"
+
+
+def test_an_idle_stations_reading_is_not_too_old_because_it_is_recorded_a_round_later(
+    bench: FreeBench,
+) -> None:
+    station = FakeStation({"kind": "http", "url": "http://x"})
+    bench.table.stations.append(station)
+    # An idle station is read once a second, and its measures are too old after half a second.
+    began_s, time_us = time.monotonic() - 0.9, time.time_ns() // 1000 - 900_000
+    station.measured["d0"] = Measured(3.7, 0.0, None, began_s, time_us)
+    bench.dispatcher.begin_readings()
+    until(lambda: [each for each in bench.events("reading") if each["station"] == station.id], 20)
+    (told,) = [each for each in bench.events("reading") if each["station"] == station.id]
+    assert told["detail"]["values"] == {"voltage_v": 3.7, "current_a": 0.0}
+    assert told["at"] == iso(time_us / 1e6), "when it was measured, not when it was recorded"
