@@ -158,6 +158,14 @@ def kel103() -> Rig:
     )  # fmt: skip
 
 
-RIGS = {"psb": psb, "ps+kel103": ps_kel103, "ps+el": ps_el, "ps2384": ps2384, "epc": epc, "kel103": kel103}
+def el() -> Rig:
+    """The load that ends a discharge by itself, alone."""
+    device = text_device("el", "ea-el-9080-170-b")
+    return Rig("el", (device,), {"discharge": "el"}, {"el": "power"}, {"el": r"^INP OFF$"})
+
+
+RIGS = {
+    "psb": psb, "ps+kel103": ps_kel103, "ps+el": ps_el, "ps2384": ps2384, "epc": epc, "kel103": kel103, "el": el,
+}  # fmt: skip
 WAYS: dict[str, tuple[Way, ...]] = {name: make().ways for name, make in RIGS.items()}
 ACTING = [(name, way) for name, ways in WAYS.items() for way in ways]

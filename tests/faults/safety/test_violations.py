@@ -17,7 +17,7 @@ from tests.faults.safety.rigs import CELL, CURRENT_A, RIGS, WAYS, Way
 from tests.faults.safety.unit import SafetyLab, cc
 from tests.stack.waiting import until
 
-TEXT_RIGS = ("psb", "ps+kel103", "ps+el", "ps2384", "kel103")
+TEXT_RIGS = ("psb", "ps+kel103", "ps+el", "ps2384", "kel103", "el")
 ALL_RIGS = tuple(RIGS)
 
 
@@ -65,7 +65,7 @@ VIOLATIONS = [
     Violation("under-voltage", "drift", "voltage|LS_V|low-side", "discharge", {"offset_v": -1.6},
               usual=("psb", "kel103", "ps+el")),
     Violation("over-current", "panel_change", "current|OCP|CURR|A |ordered|asked", None, {"source_a": 4.0},
-              own_options={"kel103": {"sink_a": 4.0}, "epc": {"current_a": 1.8}}, usual=("psb",)),
+              own_options={"kel103": {"sink_a": 4.0}, "el": {"sink_a": 4.0}, "epc": {"current_a": 1.8}}, usual=("psb",)),
     Violation("too-much-sunk", "panel_change", "current|OCP|CURR|A |ordered|asked", "discharge", {"sink_a": 4.0},
               own_options={"epc": {"current_a": -1.8}}, usual=("ps+kel103", "ps+el")),
     Violation("too-hot", "wrong_cell", "temperature|°C", None, {**CELL, "temperature_c": 70.0}, at="cell",
@@ -73,7 +73,7 @@ VIOLATIONS = [
     Violation("too-cold", "wrong_cell", "temperature|°C", "discharge", {**CELL, "temperature_c": -20.0}, at="cell",
               not_on=dict.fromkeys(TEXT_RIGS, NO_SENSOR)),
     Violation("frozen-converter", "freeze", "missing|frozen|no new|identical", None, unmeasured=("psb", "epc"),
-              not_on=dict.fromkeys(("ps+kel103", "ps+el", "ps2384", "kel103"), UNSEEN), usual=("psb", "epc")),
+              not_on=dict.fromkeys(("ps+kel103", "ps+el", "ps2384", "kel103", "el"), UNSEEN), usual=("psb", "epc")),
     Violation("no-reading", "sensor_off", "missing", None, unmeasured=TEXT_RIGS, usual=("ps+el", "kel103", "epc")),
     Violation("silent-monitor", "silent", "missing", None, at="bms",
               not_on=dict.fromkeys(TEXT_RIGS, NO_MONITOR), usual=("epc",)),
@@ -85,7 +85,8 @@ VIOLATIONS = [
     Violation("sense-open", "sense_open", "voltage|sense|disagree|LS_V", None, {"share": 0.3},
               usual=("ps+kel103", "epc")),
     Violation("voltages-disagree", "drift", "disagree|differ|allowed|sense", None, {"offset_v": 0.25}, at="other",
-              not_on={"psb": ALONE, "ps2384": ALONE, "kel103": ALONE, "epc": "its cell monitor has its own limits"},
+              not_on={"psb": ALONE, "ps2384": ALONE, "kel103": ALONE, "el": ALONE,
+                      "epc": "its cell monitor has its own limits"},
               usual=("ps+el",)),
     Violation("refused", "refuse", "refus|echo|reads back|is .* though|hold", None, steps=2,
               usual=("ps2384", "epc")),
