@@ -77,7 +77,7 @@ class Instrument(threading.Thread):
         """How often it was opened: opening makes it safe, so what was set before is gone."""
         self.reads = 0
         """How often it was read: one that never was may only be starting."""
-        self.period_s = max(period_s, _own_period_s(kind))
+        self.period_s = max(period_s, own_period_s(kind))
         self._found, self._missed, self._elsewhere = found, missed, elsewhere
         self._writes: dict[str, Write] = {}
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class Instrument(threading.Thread):
     def pace(self, period_s: float) -> None:
         """Read with this period from now on, or slower where the device cannot; at once when sooner."""
         oldest_s = min((_max_age_s(each) for each in self.kind.measures), default=period_s)
-        wanted_s = max(min(period_s, AGE_SHARE * oldest_s), _own_period_s(self.kind))
+        wanted_s = max(min(period_s, AGE_SHARE * oldest_s), own_period_s(self.kind))
         sooner = wanted_s < self.period_s
         self.period_s = wanted_s
         if sooner:
@@ -247,7 +247,7 @@ def of(
     return made
 
 
-def _own_period_s(kind: Kind) -> float:
+def own_period_s(kind: Kind) -> float:
     """Return how often the device has news, as the catalogue says; 0.0 for as often as it is asked."""
     return min((each.period_s for each in kind.measures if each.period_s is not None), default=0.0)
 

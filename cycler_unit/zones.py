@@ -20,7 +20,7 @@ from cycler_unit import catalogue, instruments
 from cycler_unit.drivers.base import SAFE_VALUES, Device
 from cycler_unit.drivers.errors import DriverError
 from cycler_unit.instruments import Instrument, Write
-from cycler_unit.readings import MissingJudge
+from cycler_unit.readings import AGE_PERIODS, MissingJudge
 from wire.catalogue import Kind
 from wire.messages import Interlock, StationDevice, Zone, ZoneOutput
 
@@ -35,7 +35,8 @@ LOOK_S = 0.1
 GRACE_S = 5.0
 # An alarm that the server has not taken after this switches the annunciator on; heartbeats come every 5 s.
 UNHEARD_S = 12.0
-# Outputs take their trip value when this process did not read for ``max_age_s``, at least so long (rule 8).
+# Outputs take their trip value when this process did not read for ``max_age_s``, at least so long (rule 8), and
+# at least three periods of a device that has no news more often: a chamber is read every 2 s.
 PERMIT_MIN_S = 0.5
 AGAIN_S = 1.0
 
@@ -124,7 +125,8 @@ class Watch(threading.Thread):
         """Return a device's driver; its owner trips the outputs when nobody watches any more (rule 8)."""
         device = self._hub.buses.device(kind, {**link, SAFE_VALUES: self._trip_values(each)}, each.name)
         if hasattr(device, "permit_s"):
-            device.permit_s = max(PERMIT_MIN_S, self.zone.max_age_s)
+            slowest_s = AGE_PERIODS * instruments.own_period_s(kind)
+            device.permit_s = max(PERMIT_MIN_S, self.zone.max_age_s, slowest_s)
         return device
 
     def _trip_values(self, device: StationDevice) -> dict[str, float]:
@@ -189,9 +191,11 @@ class Watch(threading.Thread):
     def _look(self, now_s: float) -> None:
         found = [(each, said) for each in self.zone.interlocks if (said := self._open(each, now_s))]
         why = next((said for each, said in found if not self._awaited(each, now_s)), None)
-        if why is None and found and not self._was_open:
-            # A unit that has just started: nothing may start yet, and nothing is latched yet.
+        if why is None and found:
+            # A unit that has just started: nothing may start yet, and nothing more is latched yet.
             self.why = f"{found[0][1]}: it has just been looked for"
+            if self._was_open:
+                self._bring(now_s)  # another interlock was open: not safe before this one was read
             return
         if why != self.why:
             self._tell(why)

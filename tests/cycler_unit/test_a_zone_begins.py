@@ -103,3 +103,31 @@ def test_one_that_was_read_and_falls_silent_in_the_first_seconds_acts_at_once(wa
     watch._look(time.monotonic())
     assert len(heard) == 2
     assert "smoke" in (heard[1] or "")
+
+
+def test_a_door_that_closes_again_makes_nothing_safe_before_the_other_device_was_read(watch: Watch) -> None:
+    heard = told(watch)
+    read(watch, "one", 0.0)
+    watch._look(time.monotonic())
+    read(watch, "one", 1.0)
+    watch._look(time.monotonic())
+    assert None not in heard, "stations are not told that the zone is safe"
+    assert "smoke" in (watch.why or "")
+    read(watch, "two", 1.0)
+    watch._look(time.monotonic())
+    assert (heard[-1], watch.why) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "model", ["chamber-modbus-int16", "pp-sba-5", "esp32-relay-board", "modbus-io-coupler"]
+)
+def test_an_output_of_a_slow_device_keeps_its_permit_from_one_reading_to_the_next(model: str) -> None:
+    link = {"kind": "modbus", "host": "slow"}
+    slow = StationDevice(device="d", role="auxiliary", model=model, serial_number="", link=link, name="d")
+    zone = Zone(zone="z", name="Room 1", devices=[slow], interlocks=[], outputs=[], max_age_s=1.0)
+    hub = SimpleNamespace(
+        devices=SimpleNamespace(link_of=lambda each: each.link),
+        buses=SimpleNamespace(device=lambda kind, link, name: SimpleNamespace(name=name, permit_s=None)),
+    )
+    each: Any = Watch(zone, hub).instruments["d"]  # type: ignore[arg-type]
+    assert each.device.permit_s >= max(1.0, 2.0 * each.period_s)
