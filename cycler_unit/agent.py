@@ -34,6 +34,8 @@ logger = logging.getLogger("cycler_unit")
 
 # Connected this long without an answer to a heartbeat: no manager knows this unit (any more); ask again.
 UNKNOWN_S = 20.0
+# What an acknowledgement leads to (a user at the broker, an answered heartbeat) takes a moment: wire.md's 10 s.
+AGAIN_S = 10.0
 # The user that units share until they are approved (wire.md); afterwards each has its own.
 SHARED_USER = "enrol"
 # A station that is changed waits so long for the record of what it ran until then.
@@ -236,13 +238,13 @@ class Agent:
                 self.session.start()
             if self._shut_out():
                 # The broker does not know our own user (any more): ask for it again by the shared one.
-                self._register(lambda: self.session is not None and self.session.link.connected)
+                self._register_again(lambda: self.session is not None and self.session.link.connected)
             elif self._known():
                 self._stopping.wait(1.0)
             else:
                 # By a connection of its own: an approved unit's user may not speak on the topics of enrolment.
                 logger.warning("event=unknown_to_managers unit=%s", self.identity.unit)
-                self._register(self._answered)
+                self._register_again(self._answered)
 
     def _known(self) -> bool:
         assert self.session is not None
@@ -260,6 +262,11 @@ class Agent:
 
     def _answered(self) -> bool:
         return self.clock.heard_within(UNKNOWN_S)
+
+    def _register_again(self, enough: Callable[[], bool]) -> None:
+        self._register(enough)
+        if self.session is not None:  # still the same one: neither broker nor manager is stormed
+            self._stopping.wait(AGAIN_S)
 
     def _register(self, enough: Callable[[], bool] = lambda: False) -> None:
         link = Link(self._url(None), f"cellyard-enrol-{self.identity.hardware_id}", ca=self.config.mqtt.ca)
