@@ -1,10 +1,11 @@
-"""Down: everything of a station, or of a device in none, off; answered when it was measured (rules 6 and 20)."""
+"""Down and stop all: everything off, answered when it was measured and read back (rules 6, 18 and 20)."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cycler_unit.contract import Refusal
@@ -41,6 +42,19 @@ def of_station(station: Station, args: DeviceOff, reply: Reply) -> None:
     station.by_hand.end(f"Down by {who}", outputs=False)
     told: dict[str, Any] = {"stopped": experiment} if experiment is not None else {}
     told["measured"] = _measured(off)
+    _answer_later(station, told, reply)
+
+
+def by_stop_all(station: Station, ask: Ask) -> None:
+    """Do a station's part of stop all, off first; like Down answered once its outputs hold their safe values."""
+    station.by_hand.end("everything was stopped")
+    told: list[dict[str, Any]] = []
+    station.conductor.serve(replace(ask, reply=lambda _outcome, result, _why: told.append(result or {})))
+    station.outputs.safe()
+    _answer_later(station, told[0], ask.reply)
+
+
+def _answer_later(station: Station, told: dict[str, Any], reply: Reply) -> None:
     threading.Thread(target=_answer, args=(station, told, reply), name="down", daemon=True).start()
 
 

@@ -105,12 +105,20 @@ class Output:
 
     def fits(self) -> bool:
         """Say whether the device holds what was asked."""
+        return self.asked is None or self._holds(self.asked.value)
+
+    def _holds(self, value: float) -> bool:
         held = self.held
-        if self.asked is None or held is None:
-            return self.asked is None
         step = self.control.step if self.control is not None else 0.0
         # Half a step: a switch has steps of 1, and 0 is not 1.
-        return abs(held - self.asked.value) <= 0.505 * step + 1e-6 * abs(self.asked.value)
+        return held is not None and abs(held - value) <= 0.505 * step + 1e-6 * abs(value)
+
+    def unconfirmed(self) -> str | None:
+        """Say why the device does not hold what was asked, None when it does; for other threads too."""
+        asked = self.asked  # once: the station's thread may ask for something else meanwhile
+        if asked is None or (asked.write.done.is_set() and self._holds(asked.value)):
+            return None
+        return f"output {self.row.name} is not {asked.value:g}: {self.instrument.why_not or f'it holds {_number(self.held)}'}"
 
     def look(self, now_s: float) -> str | None:
         """Return why a value that a step asked for is not held; other values are written again."""
@@ -165,7 +173,7 @@ class Outputs:
 
     @property
     def _all(self) -> list[Output]:
-        return [*self._composed, *self._by_hand.values()]
+        return [*self._composed, *list(self._by_hand.values())]
 
     @property
     def names(self) -> frozenset[str]:
@@ -256,11 +264,7 @@ class Outputs:
 
     def unconfirmed(self) -> list[str]:
         """Say which outputs do not hold what they were asked for last, and why; for other threads too."""
-        return [
-            f"output {each.row.name} is not {each.asked.value:g}: {each.instrument.why_not or 'it holds ' + _number(each.held)}"
-            for each in self._all
-            if each.asked is not None and not (each.asked.write.done.is_set() and each.fits())
-        ]
+        return [why for each in self._all if (why := each.unconfirmed()) is not None]
 
     def settled(self) -> bool:
         """Say whether no write of an output that can be reached is on its way any more."""

@@ -164,9 +164,13 @@ class Station(Rounds):
             each.stop()
         self.parts.release()
 
+    @property
+    def read_every_s(self) -> float:
+        """How often the devices are read now: seldom while nothing is done with them."""
+        return self.period_s if self.busy else self.hub.config.idle_period_s
+
     def _pace(self) -> tuple[float, bool]:
-        busy = self.busy
-        period_s = self.period_s if busy else self.hub.config.idle_period_s
+        busy, period_s = self.busy, self.read_every_s
         for each in self.parts.instruments.values():
             each.pace(period_s)
         if self.unsafe is not None and not busy:
@@ -191,9 +195,7 @@ class Station(Rounds):
             case "zone":
                 self._zone_trip(ask.args)
             case "stop_all":
-                self.by_hand.end("everything was stopped")
-                self.conductor.serve(ask)
-                self.outputs.safe()
+                down.by_stop_all(self, ask)
             case _:
                 self.conductor.serve(ask)
 
@@ -209,6 +211,8 @@ class Station(Rounds):
         taken = self.read()
         self.conductor.take(taken)
         self.by_hand.take(taken)
+        if self._stopping:
+            return  # the last one: off comes next, and what flows until then nobody counts
         # Questions cost exchanges: only after the reading was judged and acted on (rule 5).
         self.guards.faults()
         self.guards.take(taken)

@@ -12,8 +12,10 @@ import msgspec
 import pytest
 
 from cycler_unit import down, watch, zones
+from cycler_unit.mail import Ask
 from cycler_unit.owner import OwnedBuses
 from cycler_unit.zones import BadZone, Watch
+from tests.cycler_unit.bench import Answered
 from tests.cycler_unit.lab import Lab, cc, key_of, loaded, rest
 from tests.stack.simulated import MODEL, Simulators
 from tests.stack.waiting import until
@@ -383,8 +385,39 @@ def test_stop_all_brings_outputs_to_their_safe_values(made: Any) -> None:
     lab = with_relays(made)
     lab.go(rest(600.0, outputs={"pump": 1, "fan": 1}))
     until(lambda: relays(lab)[:2] == [1, 1], 10)
-    assert lab.ask("stop_all", ("fire", "ada"), urgent=True).outcome == "done"
-    until(lambda: relays(lab)[:2] == [0, 0], 10)
+    told = lab.ask("stop_all", ("fire", "ada"), urgent=True)
+    assert (told.outcome, relays(lab)[:2]) == ("done", [0, 0]), "at the moment of the answer"
+    assert (told.result["off"], told.result["held"]) == (True, {"pump": 0.0, "fan": 0.0})
+
+
+def test_stop_all_switches_the_supply_off_before_it_waits_for_an_output(
+    made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(down, "CONFIRM_S", 60.0)
+    lab = with_relays(made)
+    lab.start(cc(0.2, outputs={"pump": 1.0}))
+    until(lambda: relays(lab)[0] == 1 and lab.of("psb")["output"], 20)
+    lab.break_("relays", "drop_link")
+    told = Answered()
+    lab.live.mail.put(Ask("stop_all", ("fire", "ada"), told, urgent=True))
+    until(lambda: not lab.of("psb")["output"], 10, "off does not wait for the relays")
+    rounds = lab.live.rounds
+    until(lambda: lab.live.rounds > rounds + 3, 10, "nor do the readings")
+    assert told.outcome is None, "a relay is still on"
+    lab.simulators.ask(device="relays", clear=True)
+    until(lambda: told.outcome, 20)
+    assert (told.outcome, relays(lab)[0]) == ("done", 0)
+
+
+def test_stop_all_says_which_output_is_not_confirmed(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(down, "CONFIRM_S", 1.0)
+    lab = with_relays(made)
+    pump_on(lab)
+    lab.break_("relays", "drop_link")
+    told = lab.ask("stop_all", ("fire", "ada"), urgent=True)
+    assert (told.outcome, told.result["off"]) == ("failed", False)
+    assert "output pump is not 0" in (told.reason or "")
+    assert not lab.of("psb")["output"]
 
 
 def test_the_temperature_of_a_step_sets_the_chamber(made: Any) -> None:
