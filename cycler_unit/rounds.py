@@ -93,9 +93,11 @@ class Rounds(threading.Thread):
                 self._bug(error)
                 self._due_s = time.monotonic() + self.period_s
             self.mail.wait(self._due_s - time.monotonic())
-        self._serve_stops()
-        self._leave()
-        self.mail.close("the station is being changed or the unit stops; ask again")
+        try:
+            self._serve_stops()
+            self._leave()
+        finally:
+            self.mail.close("the station is being changed or the unit stops; ask again")
 
     def _turn(self) -> None:
         self._serve()

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cycler_unit import guards
 from cycling.reading import FLAG_GAP, FLAG_RESUMED
 from tests.cycler_unit.bench import CHARGE, Bench
 from tests.stack.waiting import until
@@ -185,6 +186,30 @@ def test_a_clean_stop_keeps_the_test_for_the_next_start_and_counts_no_gap(bench:
     assert bench.live.conductor.run is not None
     until(lambda: bench.rows(started.experiment)[-1]["mode"] == "off", 10)
     assert bench.rows(started.experiment)[-1]["charge_in_ah"] == pytest.approx(moved_ah, rel=0.1)
+
+
+def test_a_station_that_stops_asks_its_device_nothing_more_before_off(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.start(CHARGE)
+    bench.flows()
+    conductor, device = bench.live.conductor, bench.live.power.device
+    suspend, last, asked = conductor.suspend, [], []
+
+    def ending() -> None:
+        last.append(True)
+        suspend()
+
+    monkeypatch.setattr(conductor, "suspend", ending)
+    for name in ("fault", "unasked"):
+        monkeypatch.setattr(device, name, lambda name=name: asked.append((name, bool(last))))
+    monkeypatch.setattr(guards, "FAULT_S", 0.0)
+    monkeypatch.setattr(guards, "UNASKED_S", 0.0)
+    until(lambda: {name for name, _ in asked} == {"fault", "unasked"}, 10, "both are asked in every round")
+    bench.stop()
+    assert last
+    assert not bench.truth()["output"]
+    assert not [name for name, ending in asked if ending]
 
 
 def test_the_expected_rest_voltage_follows_from_the_last_loaded_reading() -> None:
