@@ -110,8 +110,10 @@ class Hands:
             raise Refusal(f"{station.kept.configure.name} has no reading of this device: {station.unsafe or 'it does not answer'}")  # fmt: skip
         kind, now_s = station.kinds[args.device], time.monotonic()
         power = args.device == station.power_device.device
+        # An idle station is read seldom: its newest round is no older than that, and its age is told.
+        due_s = max(measured.began_s, now_s - station.read_every_s)
         answer("done", {
-            "values": values_of(kind, measured, MissingJudge(kind, station.period_s), now_s),
+            "values": values_of(kind, measured, MissingJudge(kind, station.period_s), due_s),
             "held": dict(station.held.get(args.device, {})),
             "output_on": station.power.output_on if power else None,
             "age_s": round(now_s - measured.began_s, 3),

@@ -37,6 +37,7 @@ class FakeStation:
         self.id = str(uuid.uuid4())
         self.mail = Mailbox()
         self.state, self.unsafe, self.period_s = "idle", None, 0.1
+        self.read_every_s = 1.0
         self.conductor = SimpleNamespace(experiment=None, battery=None)
         devices = [
             StationDevice(device=f"d{n}", role="power" if n == 0 else "auxiliary", model="test-supply",

@@ -385,6 +385,21 @@ def test_a_stations_device_is_read_from_its_newest_round(bench: FreeBench) -> No
     assert (told.result["held"], told.result["output_on"]) == ({"valve": 1.0}, False)
 
 
+@pytest.mark.parametrize(
+    ("age_s", "every_s", "told_v"), [(0.9, 1.0, 3.7), (30.0, 1.0, None), (0.9, 0.1, None)]
+)
+def test_a_reading_of_an_idle_stations_last_round_is_not_too_old(
+    bench: FreeBench, age_s: float, every_s: float, told_v: float | None
+) -> None:
+    station = FakeStation({"kind": "http", "url": "http://x"})
+    station.read_every_s = every_s
+    bench.table.stations.append(station)
+    station.measured["d0"] = Measured(3.7, 0.1, None, time.monotonic() - age_s, time.time_ns() // 1000)
+    told = bench.ask("device.read", DeviceRead(device="d0"))
+    assert told.result["values"]["voltage_v"] == told_v
+    assert told.result["age_s"] >= age_s
+
+
 def test_a_station_that_the_unit_does_not_have_is_refused(bench: FreeBench) -> None:
     for kind, args in (
         ("device.off", DeviceOff(station="nowhere")),
