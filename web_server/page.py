@@ -78,7 +78,8 @@ def refuse_into(form: forms.Form, error: ServiceError, prefix: str = "") -> None
         for known in sorted(labels, key=len, reverse=True):
             if "_" in known:
                 text = text.replace(known, f"“{labels[known]}”")
-        form.add_error(name if name in form.fields else None, where + text)
+        seen = name in form.fields and not form.fields[name].widget.is_hidden
+        form.add_error(name if seen else None, where + text)
 
 
 def forbid(request: HttpRequest, needed: str, doing: str, section: str) -> HttpResponse | None:

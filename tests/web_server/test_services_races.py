@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection, connections
@@ -140,3 +141,21 @@ def test_one_holder_gets_one_of_two_scanned_cells(lab: Station) -> None:
     came = _together(*[lambda battery=battery: cells.load(None, battery, free) for battery in pair])
     assert sum(isinstance(each, Refused) for each in came) == 1
     assert Battery.objects.filter(station=free).count() == 1
+
+
+@pytest.mark.parametrize("put_in", [False, True])
+@pytest.mark.parametrize("attempt", range(3))
+def test_one_request_sent_twice_at_once_files_one_experiment(
+    lab: Station, attempt: int, put_in: bool
+) -> None:
+    battery, profile, once = Battery.objects.get(), factories.make_profile(), uuid4()
+    if put_in:
+        cells.eject(None, battery)
+
+    def send() -> Experiment:
+        given: dict[str, Any] = {"name": "E1", "battery": battery.uuid, "profile": profile.uuid}
+        return services.file(None, **given, station=lab.uuid, load=put_in, request_id=once)
+
+    first, second = _together(send, send)
+    assert first == second == Experiment.objects.get()
+    assert first.events.count() == 1

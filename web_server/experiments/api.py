@@ -37,6 +37,7 @@ from web_server.experiments.bodies import (
     ExperimentBody,
     QueueBody,
     RepeatBody,
+    RequeueBody,
     StepRowBody,
     StopBody,
 )
@@ -221,12 +222,12 @@ class ExperimentViewSet(Read):
         self.body(NoBody)
         return self.show(services.cancel(request.user, self.get_object()))
 
-    @extend_schema(summary="File it again", request=NoBody, responses={201: ExperimentBody})
+    @extend_schema(summary="File it again", request=RequeueBody, responses={201: ExperimentBody})
     @action(detail=True, methods=["post"])
     def requeue(self, request: Request, id: Any) -> Response:
         """File a copy of an ended experiment; the copy names its origin."""
-        self.body(NoBody)
-        return self.show(services.requeue(request.user, self.get_object()), status=201)
+        body = self.body(RequeueBody)
+        return self.show(services.requeue(request.user, self.get_object(), **body), status=201)
 
     @extend_schema(
         summary="Run it again, on the same or on something else",

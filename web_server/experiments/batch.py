@@ -149,8 +149,7 @@ def _file(by: Person | None, entry: Entry, profile: Profile, options: dict[str, 
     entry.station = battery.station
     filed = filing.filed_before(options.get("request_id"), battery)
     if filed is not None:
-        entry.experiment, entry.name, entry.before = filed, filed.name, True
-        entry.station, entry.not_before = filed.station, filed.not_before
+        _take_up(entry, filed, {"profile": profile, "station": filed.station, **options})
         return
     if battery.station is None:
         entry.errors = [fields.error("battery", f"{battery.name} is in no station: load it first.")]
@@ -170,6 +169,17 @@ def _file(by: Person | None, entry: Entry, profile: Profile, options: dict[str, 
         entry.errors = error.errors
     except ServiceError as error:
         entry.errors = [fields.error(None, str(error))]
+
+
+def _take_up(entry: Entry, filed: Experiment, asked: dict[str, Any]) -> None:
+    """Answer with what the same request filed before, wherever its battery is by now."""
+    try:
+        filing.check_same(filed, asked)
+    except Refused as error:
+        entry.errors = error.errors
+        return
+    entry.experiment, entry.name, entry.before = filed, filed.name, True
+    entry.station, entry.not_before = filed.station, filed.not_before
 
 
 def _cannot_start(battery: Battery, station: Station) -> list[fields.Error]:

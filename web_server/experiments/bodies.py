@@ -226,6 +226,12 @@ class QueueBody(StrictSerializer):
     )
 
 
+class RequeueBody(StrictSerializer):
+    """Nothing but the number of the request."""
+
+    request_id = _request_id()
+
+
 class RepeatBody(StrictSerializer):
     """On what else to run it again; nothing: on the same."""
 

@@ -131,8 +131,8 @@ def cancel(by: Person | None, experiment: Experiment) -> Experiment:
     return experiment
 
 
-def requeue(by: Person | None, experiment: Experiment) -> Experiment:
-    """File a copy of an ended experiment that names its origin.
+def requeue(by: Person | None, experiment: Experiment, *, request_id: UUID | None = None) -> Experiment:
+    """File a copy of an ended experiment that names its origin; the same ``request_id`` twice files one.
 
     Raises:
         NotAllowed: the role is too low.
@@ -150,6 +150,7 @@ def requeue(by: Person | None, experiment: Experiment) -> Experiment:
         profile_version=experiment.profile_version.number,
         station=None if query is not None else experiment.station,
         station_query=query,
+        request_id=request_id,
         **body,
     )
 

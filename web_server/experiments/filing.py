@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +42,8 @@ COLUMNS = (
     "load",
     "rest_voltage_confirmed",
 )
+# What nobody can change after filing, and so tells one request from another.
+FIXED = tuple(each for each in COLUMNS if each not in ("name", "description", "project", "priority", "tags"))
 FIELDS = (*COLUMNS, "battery", "profile", "profile_version", "station", "station_query")
 ELECTROLYTE = ("volume_ml", "initial_soc_percent", "flow_min_ml_min", "flow_max_ml_min")
 POLARITIES = ("positive", "negative")
@@ -53,11 +55,46 @@ def filed_before(request_id: UUID | None, battery: Any = None) -> Experiment | N
         return None
     rows = Experiment.objects.filter(request_id=request_id)
     if battery is not None:
-        rows = rows.filter(battery=find(Battery, battery, "battery"))
-    return rows.select_related("battery", "station").first()
+        try:
+            rows = rows.filter(battery=find(Battery, battery, "battery"))
+        except Refused:
+            return None
+    return rows.select_related("battery", "station", "profile_version__profile").first()
 
 
-@transaction.atomic
+def check_same(before: Experiment, body: Mapping[str, Any], columns: Iterable[str] = FIXED) -> None:
+    """Let nobody take what a request filed before for what the same ``request_id`` asks for now.
+
+    Raises:
+        Refused: the profile, the station or one of ``columns`` is another one.
+    """
+    asked = {
+        "profile": (_uuid(body.get("profile")), str(before.profile.uuid)),
+        **{column: (_as_filed(column, body.get(column)), getattr(before, column)) for column in columns},
+    }
+    if body.get("station_query") is None and before.station_query is None:
+        asked["station"] = (_uuid(body.get("station")), _uuid(before.station))
+    else:
+        asked["station_query"] = (body.get("station_query"), before.station_query)
+    other = [name for name, (now, then) in asked.items() if now != then]
+    if other:
+        message = (
+            f"The same request filed {before.name} already, with another {other[0]}. "
+            "To file this too, send it as a new request."
+        )
+        raise Refused.one(message, "request_id")
+
+
+def _uuid(row: Any) -> str:
+    return str(getattr(row, "uuid", row))
+
+
+def _as_filed(column: str, given: Any) -> Any:
+    if given is None:
+        return Experiment._meta.get_field(column).get_default()
+    return given.strip() if isinstance(given, str) else given
+
+
 def file(
     by: Person | None,
     *,
@@ -67,7 +104,8 @@ def file(
 ) -> Experiment:
     """File an experiment as ``queued``; battery, profile and station as rows or UUIDs.
 
-    With a ``request_id`` that came before, nothing is filed: the experiment of then is returned.
+    With a ``request_id`` that came before for this battery nothing is filed: the experiment of then is
+    returned, also when both come at the same moment.
 
     Steps: 1. every field; 2. ``load``: record the battery as put in; 3. the contract, computed as it
     will be at the start: with the station, or with each that the query means, of which one must fit;
@@ -75,12 +113,26 @@ def file(
 
     Raises:
         NotAllowed: the role is too low.
-        Refused: every error with its field, or its step and limit.
+        Refused: every error with its field, or its step and limit; ``request_id``: it filed another one.
     """
     require(by, Role.OPERATOR, "file an experiment")
     before = filed_before(request_id, body.get("battery"))
-    if before is not None:
-        return before
+    if before is None:
+        try:
+            return _file(by, origin, request_id, body)
+        except (Refused, IntegrityError):
+            # The same request at the same moment was faster; also what it loaded may stand in the way here.
+            before = filed_before(request_id, body.get("battery"))
+            if before is None:
+                raise
+    check_same(before, body)
+    return before
+
+
+@transaction.atomic
+def _file(
+    by: Person | None, origin: Experiment | None, request_id: UUID | None, body: Mapping[str, Any]
+) -> Experiment:
     errors = problems(body)
     if errors:
         raise Refused(errors)
@@ -97,15 +149,7 @@ def file(
         raise Refused([large])
     experiment.capacity_ah = contract.capacity_ah
     experiment.queued_because = "waits for its turn"
-    try:
-        with transaction.atomic():
-            experiment.save()
-    except IntegrityError:
-        # The same request at the same moment: it was the faster one.
-        before = filed_before(request_id, experiment.battery)
-        if before is None:
-            raise
-        return before
+    experiment.save()
     add_event(experiment, "status", f"{experiment.name}: queued", status="queued")
     if experiment.temperature_waiver:
         _note_waiver(experiment)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django import forms
 
@@ -18,6 +19,20 @@ ANY_STATION = "any"
 def once() -> forms.UUIDField:
     """Return the hidden number of one filing: sent twice it files once."""
     return forms.UUIDField(required=False, initial=uuid4, widget=forms.HiddenInput)
+
+
+def anew(form: forms.Form) -> None:
+    """Let a form that was refused be sent as a new request: what it carried may belong to another filing."""
+    form.data = form.data.copy()
+    form.data["request_id"] = str(uuid4())
+
+
+def request_id(typed: Mapping[str, Any]) -> UUID | None:
+    """Return the number that a button sends; None where it sends none."""
+    try:
+        return UUID(typed.get("request_id", ""))
+    except ValueError:
+        return None
 
 
 def _resume_policy() -> forms.ChoiceField:

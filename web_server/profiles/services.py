@@ -163,6 +163,15 @@ def retire(by: Person | None, profile: Profile) -> Profile:
     return profile
 
 
+def is_same(version: ProfileVersion, body: dict[str, Any]) -> bool:
+    """Return whether saving ``body`` as a new profile would write what ``version`` holds already."""
+    definition, problems = read(body)
+    if definition is None or problems:
+        return False
+    definition.name = definition.name.strip()
+    return bool(json.loads(version.body) == msgspec.to_builtins(definition))
+
+
 def definition_of(version: ProfileVersion) -> Definition:
     """Return a stored version as the core's struct."""
     return msgspec.json.decode(version.body, type=Definition)

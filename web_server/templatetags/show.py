@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from django import template
 from django.http import QueryDict
@@ -242,3 +243,9 @@ def safety_lines(safety: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         ]
         lines.append((str(limit["name"]), ", ".join(part for part in parts if part)))
     return lines
+
+
+@register.simple_tag
+def once() -> str:
+    """Return the number of one filing: the button that is pressed twice files once."""
+    return str(uuid4())

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from web_server.cells.models import Battery
 from web_server.experiments import offers, services
-from web_server.experiments.forms import ANY_STATION, DETAILS, ELECTROLYTE, WRITTEN_HERE, FilingForm
+from web_server.experiments.forms import ANY_STATION, DETAILS, ELECTROLYTE, WRITTEN_HERE, FilingForm, anew
 from web_server.experiments.models import Experiment
 from web_server.lab.models import Station
 from web_server.lib.errors import Refused, ServiceError
@@ -120,13 +120,9 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
 def _all_or_nothing(person: Any, form: FilingForm) -> Experiment:
     """Save the profile that was written here, then file; a refusal of the second undoes the first."""
     typed = form.cleaned_data
-    before = services.filed_before(typed["request_id"])
-    if before is not None:
-        return before
     battery = find(Battery, typed["battery"], "battery")
     if typed["profile"] == WRITTEN_HERE:
-        own = {key: entry for key, entry in typed["definition"].items() if key != "name"}
-        profile = profiles.save(person, **{**own, "name": typed["profile_name"]})
+        profile = _written(person, typed, battery)
     else:
         profile = find(Profile, typed["profile"], "profile")
     where: dict[str, Any] = (
@@ -136,15 +132,32 @@ def _all_or_nothing(person: Any, form: FilingForm) -> Experiment:
     return services.file(person, name=name, battery=battery, profile=profile, **where, **form.body())
 
 
+def _written(person: Any, typed: dict[str, Any], battery: Battery) -> Profile:
+    """Save the profile that was written here; sent again it is there already."""
+    before = services.filed_before(typed["request_id"], battery)
+    own = {key: entry for key, entry in typed["definition"].items() if key != "name"}
+    body = {**own, "name": typed["profile_name"]}
+    if before is not None and profiles.is_same(before.profile_version, body):
+        return before.profile
+    return profiles.save(person, **body)
+
+
 def _file(request: HttpRequest, form: FilingForm) -> Experiment | None:
     try:
-        return _all_or_nothing(request.user, form)
+        try:
+            return _all_or_nothing(request.user, form)
+        except Refused:
+            # The same form at the same moment was faster: what it saved stood in the way of this one.
+            if services.filed_before(form.cleaned_data["request_id"]) is None:
+                raise
+            return _all_or_nothing(request.user, form)
     except ServiceError as error:
         if form.cleaned_data["profile"] == WRITTEN_HERE:
             for problem in getattr(error, "errors", []):
                 if problem.get("field") == "name":
                     problem["field"] = "profile_name"
         refuse_into(form, error)
+        anew(form)
         return None
 
 

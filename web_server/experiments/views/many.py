@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +13,7 @@ from django.urls import reverse
 from web_server.cells.models import Battery
 from web_server.experiments import batch as batches
 from web_server.experiments import listing, services
-from web_server.experiments.forms import BATCH_DETAILS, BatchForm
+from web_server.experiments.forms import BATCH_DETAILS, BatchForm, anew, request_id
 from web_server.lab.models import Station
 from web_server.lib.errors import ServiceError
 from web_server.lib.lookup import find
@@ -39,6 +39,7 @@ def batch(request: HttpRequest) -> HttpResponse:
                 return redirect(reverse("experiments") + "?status=queued&status=starting&status=running")
         except ServiceError as error:
             refuse_into(form, error)
+            anew(form)
     picked = set(request.POST.getlist("batteries")) or set(request.GET.getlist("battery"))
     offered = listing.loaded_batteries()
     answers = {entry.battery.pk: entry for entry in entries}
@@ -94,8 +95,11 @@ def repeat(request: HttpRequest, uuid: UUID) -> HttpResponse:
     problems: list[str] = []
     if request.method == "POST":
         try:
-            again = services.repeat(person, run, **_where(request), request_id=_once(request))
-            messages.success(request, f"{again.name} is filed again, on {again.battery.name}.")
+            once = request_id(request.POST)
+            before = services.filed_before(once)
+            again = services.repeat(person, run, **_where(request), request_id=once)
+            twice = " It was sent twice and is there once." if before == again else ""
+            messages.success(request, f"{again.name} is filed again, on {again.battery.name}.{twice}")
             return redirect("experiment", again.uuid)
         except ServiceError as error:
             errors = getattr(error, "errors", [{"message": str(error)}])
@@ -113,16 +117,7 @@ def repeat(request: HttpRequest, uuid: UUID) -> HttpResponse:
         stations=Station.objects.filter(retired_at=None).select_related("battery").order_by("name"),
         battery=request.POST.get("battery", str(run.battery.uuid)),
         station=request.POST.get("station", ""),
-        once=_once(request) or uuid4(),
     )
-
-
-def _once(request: HttpRequest) -> UUID | None:
-    """Return the number of this filing: sent twice it files once."""
-    try:
-        return UUID(request.POST.get("request_id", ""))
-    except ValueError:
-        return None
 
 
 def _where(request: HttpRequest) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from web_server.experiments import listing, saying, services
+from web_server.experiments.forms import request_id
 from web_server.experiments.models import Event, Experiment
 from web_server.lab.glance import glance
 from web_server.lib import cursor
@@ -183,8 +184,18 @@ def note(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 @require_POST
 def requeue(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """File a copy of an ended experiment."""
-    return _control(request, uuid, services.requeue, "A copy of {name} is in the queue.")
+    """File a copy of an ended experiment; sent twice it files one, and says so."""
+    person: Any = request.user
+    run = get_object_or_404(Experiment, uuid=uuid)
+    once = request_id(request.POST)
+    before = services.filed_before(once)
+
+    def said(copy: Experiment) -> str:
+        twice = "; it was sent twice and is there once." if copy == before else "."
+        return f"A copy of {run.name} is in the queue{twice}"
+
+    back = reverse("experiment", args=[uuid])
+    return act(request, lambda: services.requeue(person, run, request_id=once), said, back)
 
 
 @require_POST
@@ -207,11 +218,12 @@ def drill(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def bulk(request: HttpRequest) -> HttpResponse:
     """Do one thing to every selected experiment, and say what came of each."""
     person: Any = request.user
+    once = request_id(request.POST)
     acts = {
         "stop": services.stop,
         "pause": services.pause,
         "resume": services.resume,
-        "requeue": services.requeue,
+        "requeue": lambda by, run: services.requeue(by, run, request_id=once and uuid5(once, str(run.uuid))),
     }
     do: Any = acts.get(request.POST.get("act", ""))
     keys = [key for key in (listing._uuid(text) for text in request.POST.getlist("pick")) if key]
