@@ -197,6 +197,8 @@ def test_a_drill_is_asked_from_the_experiments_page(lab: SimpleNamespace, client
     client.post(f"/experiments/{lab.experiment.uuid}/drill/", {"seconds": "30"})
     assert Command.objects.get(kind="station.drill").args["seconds"] == 30.0
     refused = client.post(f"/experiments/{lab.experiment.uuid}/drill/", {"seconds": "soon"}, follow=True)
+    assert "is no number of seconds" in _text(refused)
+    refused = client.post(f"/experiments/{lab.experiment.uuid}/drill/", {"seconds": "7200"}, follow=True)
     assert "A drill takes 1 to 3600 s" in _text(refused)
 
 
