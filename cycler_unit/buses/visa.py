@@ -184,6 +184,10 @@ class VisaLink(VisaPort):
     def _await_late(self) -> None:
         """Let an answer that is still owed come, whole, and throw it away."""
         until_s, self._owed_until_s = self._owed_until_s, 0.0
+        if self._session is None:  # a vendor's backend cannot tell what waits
+            time.sleep(max(0.0, until_s - time.monotonic()))
+            self._discard()
+            return
         while (left_s := until_s - time.monotonic()) > 0.0:
             if self._pending(min(LOOK_S, left_s)):
                 self.drain()

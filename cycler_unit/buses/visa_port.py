@@ -199,3 +199,12 @@ class VisaPort:
             buffered.clear()
         if select.select([self._socket], [], [], 0.0)[0] and not self._socket.recv(4096):
             raise DeviceLost(f"{self.resource_name} closed the connection")
+
+    def _discard(self) -> None:
+        """Throw away what the backend has read, where it can: links without buffers refuse."""
+        from pyvisa import constants
+
+        buffers = constants.BufferOperation
+        for each in (buffers.discard_read_buffer, buffers.discard_receive_buffer):
+            with contextlib.suppress(Exception):  # each vendor raises its own
+                self._resource.flush(each)

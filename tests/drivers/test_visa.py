@@ -12,6 +12,7 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -169,6 +170,21 @@ def test_what_comes_late_is_never_the_answer_to_the_next_question(
     assert time.monotonic() - began_s < PATIENT_S / 2
     assert link.query("WHO?") == "42"
     link.close()
+
+
+def test_a_vendors_backend_is_given_the_time_for_a_late_answer_and_then_told_to_forget_it(
+    talker: Talker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    link = VisaLink({"resource": talker.resource})
+    link._resource = SimpleNamespace(flush=flushed.append)
+    looks: list[float] = []
+    monkeypatch.setattr(link, "_pending", looks.append)
+    link._owed_until_s = until_s = time.monotonic() + 0.1
+    link._forget_stale()
+    assert time.monotonic() >= until_s
+    assert flushed
+    assert looks == [0.0], "it does not spin"
 
 
 def _answer_lines(master: int, answer: Callable[[str], bytes | None]) -> None:
