@@ -369,6 +369,42 @@ def test_each_command_needs_its_role_and_is_in_the_audit_trail(
     assert command.urgent == (kind == "device.off")
 
 
+@pytest.mark.parametrize(
+    ("kind", "args", "told"),
+    [
+        ("scpi.write", {"link": "a", "text": "OUTP OFF"}, {"link": "a", "text": "OUTP OFF"}),
+        (
+            "can.send",
+            {"link": "a", "id": 0, "payload": "08", "force": True},
+            {"id": 0, "payload": "08", "force": True},
+        ),
+        ("device.set", {"lease": "secret", "values": {"duty": 1.0}}, {"values": {"duty": 1.0}}),
+        ("device.lease", {"lease": "secret", "person": "p", "duration_s": 60.0}, {"duration_s": 60.0}),
+    ],
+)
+def test_the_audit_trail_tells_what_was_sent(
+    station: Station, kind: str, args: dict[str, Any], told: dict[str, Any]
+) -> None:
+    device = device_of(station)
+    if kind.startswith("device."):
+        args, told = {**args, "device": str(device.uuid)}, {**told, "where": places_of(device)}
+    person = factories.make_person("ada", "manager")
+    command = commands.request(kind, args, station.unit, by=person)
+    entry = AuditEntry.objects.get(act=f"command.{kind}")
+    assert entry.detail["command"] == str(command.uuid)
+    assert {name: entry.detail[name] for name in told} == told
+    assert "secret" not in str(entry.detail), "who reads the trail does not hold the device"
+
+
+def places_of(device: Device) -> dict[str, str]:
+    """Return how a unit knows a device."""
+    return {
+        "model": device.model.key,
+        "serial_number": device.serial_number,
+        "link_name": device.link_name,
+    }
+
+
 def test_a_command_names_the_device_as_its_unit_knows_it(station: Station) -> None:
     device = device_of(station)
     by = factories.make_person("otto", "operator")

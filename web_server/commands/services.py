@@ -33,6 +33,9 @@ from wire.messages import ARGS, STOPS, CommandKind
 KINDS: tuple[str, ...] = CommandKind.__args__  # type: ignore[attr-defined]
 # Anything may be on the other end of these: they belong to people who know the lab.
 _FOR_MANAGERS = ("scpi.", "can.", "unit.", "station.configure")
+# What the audit trail tells of what was sent to a bus or a device.
+_TOLD = ("link", "text", "id", "mask", "payload", "force", "where", "values", "release", "connected")
+_TOLD += ("voltage_min_v", "voltage_max_v", "current_min_a", "current_max_a", "duration_s")
 _OPEN = (Command.Status.QUEUED, Command.Status.SENT)
 
 
@@ -83,8 +86,19 @@ def request(
         expires_at=None if kind in STOPS or expires_s is None else now + timedelta(seconds=expires_s),
     )
     if audited:
-        audit.record(by, f"command.{kind}", experiment or station or unit, command=str(command.uuid))
+        said = _said(kind, command.args_text)
+        audit.record(by, f"command.{kind}", experiment or station or unit, command=str(command.uuid), **said)
     return command
+
+
+def _said(kind: str, args_text: str) -> dict[str, Any]:
+    """Return what the audit trail tells of what a person sent to a bus or a device."""
+    if not kind.startswith(("scpi.", "can.", "device.")):
+        return {}
+    args = json.loads(args_text)
+    return {
+        name: args[name] for name in _TOLD if args.get(name) not in (None, "") and args[name] is not False
+    }
 
 
 def _with_place(kind: str, args: Any, unit: Unit) -> Any:
