@@ -303,6 +303,8 @@ def _count(run: Run, pulse: PulseCheck | None) -> None:
         return
     run.interpreter.count_too(pulse.total)
     run.pulse_ohm = run.pulse_ohm or pulse.resistance_ohm
+    # A step's own current may be too small for its device to show the drop.
+    run.resistance_ohm = run.resistance_ohm or pulse.resistance_ohm
 
 
 def _shown(pulse: PulseCheck | None) -> dict[str, Any]:

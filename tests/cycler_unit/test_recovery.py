@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from cycler_unit import guards
+from cycler_unit.run import Run
 from cycling.reading import FLAG_GAP, FLAG_RESUMED
 from tests.cycler_unit.bench import CHARGE, Bench
 from tests.stack.waiting import until
@@ -210,6 +211,16 @@ def test_a_station_that_stops_asks_its_device_nothing_more_before_off(
     assert last
     assert not bench.truth()["output"]
     assert not [name for name, ending in asked if ending]
+
+
+def test_what_the_pulses_measured_counts_where_the_steps_own_current_is_too_small_to_tell(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As of a load of 170 A: 1 A is less than twenty steps of its current.
+    monkeypatch.setattr(Run, "_learn_resistance", lambda *_: None)
+    killed(bench, pulse="record", resume_policy="resume")
+    bench.build()
+    until(lambda: bench.live.state == "running" and bench.truth()["output"], 60, "it resumes")
 
 
 def test_the_expected_rest_voltage_follows_from_the_last_loaded_reading() -> None:
