@@ -120,11 +120,12 @@ class Console:
         return link
 
     def _query(self, link: dict[str, Any], args: ScpiMessage) -> dict[str, Any]:
-        if (why := acts(args.text)) is not None:
-            self._refuse_running(link, f"{args.text!r} is no pure question ({why}) and")
         began = time.monotonic()
         with self._devices.opening(link, SCAN_WAIT_S) as may:
             self._refuse_scan(may)
+            # Here, not before: a test may have begun while a detection was waited for.
+            if (why := acts(args.text)) is not None:
+                self._refuse_running(link, f"{args.text!r} is no pure question ({why}) and")
             # A device that runs is read by its control loop, which waits while this is asked.
             runs = bus_key(link) in self._running()
             lines = self._buses.query(

@@ -276,6 +276,19 @@ def test_nobody_sends_while_a_detection_is_going_on(
     assert bench.ask("can.send", can(0x131, "00")).outcome == "done"
 
 
+def test_a_test_that_begins_while_a_message_waits_for_a_detection_is_not_disturbed(bench: FreeBench) -> None:
+    bench.buses.scanning.clear()
+    bench.buses.may_scan.clear()
+    detecting = bench.send("detect", Detect(links=["text"]))
+    assert bench.buses.scanning.wait(10)
+    told = bench.send("scpi.query", scpi("OUTP ON"))
+    # It waits for the end of the detection on a thread of its own; the test begins meanwhile.
+    run_on(bench, TEXT_LINK)
+    bench.buses.may_scan.set()
+    until(lambda: detecting.outcome and told.outcome, 10)
+    assert (told.outcome, "is no pure question" in told.reason) == ("refused", True)
+
+
 # --- listening --------------------------------------------------------------------------------------
 
 
