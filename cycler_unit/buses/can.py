@@ -247,19 +247,3 @@ def _give_back(bus: CanBus) -> bool:
 
 # Lengths that an EPC takes; another one locks it up or is ignored (devices.md 1.2 and 1.8).
 LENGTHS = {0x0: 8, 0x1: 1, 0x2: 4, 0x3: 4, 0x4: 4, 0x5: 4, 0x6: 4, 0x7: 6}
-
-
-def refusal(frame_id: int, payload: bytes) -> str | None:
-    """Return why a frame typed by a person must not go out, None when it may (wire.md, ``can.send``)."""
-    if not 0 <= frame_id <= 0x7FF or len(payload) > 8:
-        return "a standard frame has an id up to 0x7FF and at most 8 bytes"
-    node, message = frame_id >> 4, frame_id & 0xF
-    if node == 0:
-        return "node 0 is obeyed by every EPC on the bus"
-    if 0x10 <= node <= 0x12:
-        return None
-    if message not in LENGTHS:
-        return f"message 0x{message:X} locks an EPC until its power is cycled"
-    if len(payload) != LENGTHS[message]:
-        return f"message 0x{message:X} has {LENGTHS[message]} bytes, not {len(payload)}: an EPC would lock up"
-    return None

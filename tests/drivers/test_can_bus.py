@@ -217,29 +217,3 @@ def test_rubbish_on_the_multicast_port_breaks_nothing() -> None:
         assert ear.hears(1) == [(0x13A, b"fine")]
         bus.shut()
         other.shut()
-
-
-@pytest.mark.parametrize(
-    ("frame", "words"),
-    [
-        ("000 0800000000000000", "node 0 is obeyed by every EPC"),
-        ("00A 00", "node 0"),
-        ("138 00", "locks an EPC"),
-        ("13F 00", "locks an EPC"),
-        ("130 08", "has 8 bytes, not 1"),
-        ("131 0000", "has 1 bytes, not 2"),
-        ("137 14", "has 6 bytes, not 1"),
-        ("800 00", "id up to 0x7FF"),
-    ],
-)
-def test_a_frame_that_would_lock_a_device_is_refused_in_words(frame: str, words: str) -> None:
-    frame_id, payload = frame.split()
-    assert words in (can.refusal(int(frame_id, 16), bytes.fromhex(payload)) or "")
-
-
-@pytest.mark.parametrize(
-    "frame", ["130 0800000000000000", "131 00", "132 125C03E8", "137 140014001400", "104 00"]
-)
-def test_an_ordinary_frame_is_not_refused(frame: str) -> None:
-    frame_id, payload = frame.split()
-    assert can.refusal(int(frame_id, 16), bytes.fromhex(payload)) is None
