@@ -28,6 +28,8 @@ def _names(client, address: str) -> list[str]:
         ("sort=-name", ["E2", "E1", "E0"]),
         ("status=running", ["E1"]),
         ("status=queued&status=error&sort=name", ["E0", "E2"]),
+        ("status=not+ended&sort=name", ["E1", "E2"]),
+        ("status=ended", ["E0"]),
         ("q=B1", ["E1"]),
         ("technology=lead_acid", []),
         ("sort=nonsense&status=nonsense&battery=nonsense", ["E2", "E0", "E1"]),
@@ -37,6 +39,11 @@ def test_the_address_holds_filter_and_order(query, names, lab, client):
     assert sorted(_names(client, f"/experiments/?{query}")) == sorted(names)
     if "sort=name" in query or "sort=-name" in query:
         assert _names(client, f"/experiments/?{query}") == names
+
+
+def test_the_filter_shows_what_it_filters_by(lab, client):
+    page = client.get("/experiments/?status=not+ended").content.decode()
+    assert re.findall(r"<option selected>([^<]+)</option>", page) == ["not ended"]
 
 
 @pytest.mark.parametrize("column", ["battery", "station", "profile"])

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from web_server.cells.models import Battery
-from web_server.experiments.models import Alarm, Event, Experiment, Status, StepRow
+from web_server.experiments.models import FINAL, Alarm, Event, Experiment, Status, StepRow
 from web_server.lab.models import Station
 from web_server.measurements.models import Sample
 from web_server.profiles.models import Profile
@@ -26,6 +26,8 @@ SORTS = (
     "profile_version__profile__name",
     "priority",
 )
+# Filters of the list that stand for several statuses.
+GROUPS = {"not ended": [status for status in Status.values if status not in FINAL], "ended": list(FINAL)}
 EVENTS_SHOWN = 200
 STEP_ROWS_SHOWN = 200
 CYCLES_SHOWN = 500
@@ -41,7 +43,12 @@ def _uuid(text: str) -> UUID | None:
 def listed(asked: QueryDict) -> QuerySet[Experiment]:
     """Return the experiments that the list's filters ask for, with what its rows show."""
     found = Experiment.objects.select_related("battery", "station", "profile_version__profile", "owner")
-    statuses = [status for status in asked.getlist("status") if status in Status.values]
+    statuses = [
+        status
+        for word in asked.getlist("status")
+        for status in GROUPS.get(word, [word])
+        if status in Status.values
+    ]
     if statuses:
         found = found.filter(status__in=statuses)
     if asked.get("technology") in Battery.Technology.values:
@@ -72,7 +79,7 @@ def choices() -> dict[str, Any]:
         "batteries": Battery.objects.order_by("name").only("uuid", "name"),
         "stations": Station.objects.order_by("name").only("uuid", "name"),
         "profiles": Profile.objects.order_by("name").only("uuid", "name"),
-        "statuses": Status.values,
+        "statuses": [*GROUPS, *Status.values],
     }
 
 

@@ -36,7 +36,7 @@ def batch(request: HttpRequest) -> HttpResponse:
             filed = sum(entry.experiment is not None for entry in entries)
             if filed and request.POST.get("act") == "start":
                 messages.success(request, _said(filed, sum(entry.before for entry in entries)))
-                return redirect(reverse("experiments") + "?status=queued&status=starting&status=running")
+                return redirect(reverse("experiments") + "?status=not+ended")
         except ServiceError as error:
             refuse_into(form, error)
             anew(form)
