@@ -81,6 +81,8 @@ def test_the_command_says_how_many_rows_went_and_refuses_nonsense(device: Device
     assert "readings would go." in out.getvalue()
     call_command("thin_readings", stdout=out)
     assert "readings are gone." in out.getvalue()
-    for wrong in ({"older_than_days": 0.1}, {"every_s": 0.0}, {"every_s": float("nan")}):
+    nonsense = [("older_than_days", 0.1), ("older_than_days", 1e9), ("every_s", 0.0)]
+    nonsense += [("every_s", float("nan")), ("every_s", float("inf"))]
+    for wrong in ({name: given} for name, given in nonsense):
         with pytest.raises(CommandError, match="allowed is"):
             call_command("thin_readings", **wrong)

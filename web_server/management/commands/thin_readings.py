@@ -12,6 +12,8 @@ from web_server.measurements import thinning
 
 # At least this old, and at least so far apart: what somebody still looks at stays.
 LEAST_DAYS, LEAST_S = 1.0, 10.0
+# Older than a century is nothing, and no date is before the year 1.
+MOST_DAYS, MOST_S = 36_500.0, 86_400.0
 
 
 class Command(BaseCommand):
@@ -33,10 +35,10 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         """Thin, and say how many rows went."""
         days, every_s = options["older_than_days"], options["every_s"]
-        if not days >= LEAST_DAYS:
-            raise CommandError(f"--older-than-days is {days:g}; allowed is {LEAST_DAYS:g} or more")
-        if not every_s >= LEAST_S:
-            raise CommandError(f"--every-s is {every_s:g}; allowed is {LEAST_S:g} or more")
+        if not LEAST_DAYS <= days <= MOST_DAYS:
+            raise CommandError(f"--older-than-days is {days:g}; allowed is {LEAST_DAYS:g} to {MOST_DAYS:g}")
+        if not LEAST_S <= every_s <= MOST_S:
+            raise CommandError(f"--every-s is {every_s:g}; allowed is {LEAST_S:g} to {MOST_S:g}")
         before = timezone.now() - timedelta(days=days)
         gone = thinning.thin(before, every_s, dry_run=options["dry_run"])
         self.stdout.write(f"{gone} readings {'would go' if options['dry_run'] else 'are gone'}.")
