@@ -189,6 +189,8 @@ def test_a_latched_station_whose_alarm_is_still_to_come_is_said(small_lab: Simpl
     latched = {"state": "tripped", "state_detail": "voltage above 4.2 V", "latched_alarm": uuid4()}
     Station.objects.filter(pk=small_lab.station.pk).update(**latched)
     assert _one("tripped").text == "S1 is tripped: voltage above 4.2 V"
+    _alarm(small_lab.station, severity="warning", text="a sensor is silent")
+    assert _one("tripped").text == "S1 is tripped: voltage above 4.2 V"
     _alarm(small_lab.station)
     assert _one("tripped").text == "S1: voltage above its limit"
 

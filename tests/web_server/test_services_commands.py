@@ -152,7 +152,7 @@ def test_a_refused_acknowledgement_leaves_the_alarm_raised_and_says_why(
     alarm = Alarm.objects.create(station=station, unit=station.unit, code="off_failed", text="still 1 A")
     command = lab.acknowledge(operator, alarm)
     assert command is not None
-    services.close(command.uuid, "refused", reason="the output is still on")
+    services.close(command.uuid, "refused", reason="the output is still on.")
     alarm.refresh_from_db()
     assert (alarm.state, alarm.acknowledge_refused) == ("raised", "the output is still on")
     # Whoever hears of alarms is told again: a request that came to nothing answers none.

@@ -238,7 +238,9 @@ def _mirror_refusal(command: Command) -> None:
         # Somebody who asked later waits for an answer of their own.
         acknowledge_asked_at__lte=command.created_at,
     )
-    update_if(alarm, acknowledge_asked_at=None, acknowledge_refused=(command.reason or "no reason")[:250])
+    # Pages put it into a sentence of their own.
+    why = (command.reason or "no reason given").rstrip(". ")
+    update_if(alarm, acknowledge_asked_at=None, acknowledge_refused=why[:250])
 
 
 def expire_due(unit_ids: Sequence[int] | None = None) -> list[Command]:

@@ -75,7 +75,8 @@ def needs() -> list[Need]:
     now = timezone.now()
     unsafe = list(_unsafe())
     alarms = list(_alarms({need.item.pk for need in unsafe}))
-    latched = list(_latched({need.item.station_id for need in alarms}))
+    # A warning says nothing of the latch.
+    latched = list(_latched({need.item.station_id for need in alarms if need.kind != "warning"}))
     held = {need.item.experiment_id for need in alarms if need.kind == "held"}
     silent = _nobody_told([*unsafe, *alarms, *latched])
     found: list[Need] = [*unsafe, *alarms, *latched, *silent, *_unheard(), *_running(now, held)]
