@@ -82,7 +82,11 @@ class Rounds(threading.Thread):
 
     def run(self) -> None:
         """Serve requests and read, until stopped; the device is off afterwards."""
-        self._begin()
+        try:
+            self._begin()
+        except Exception as error:
+            logger.exception("event=begin_failed station=%s", self.id)  # the rounds go on trying to reach off
+            self._bug(error)
         self._due_s = time.monotonic()
         while not self._stopping:
             try:

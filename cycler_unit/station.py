@@ -128,10 +128,8 @@ class Station(Rounds):
 
     def _begin(self) -> None:
         self.parts.hold()
-        zone = self.kept.configure.zone
-        if zone is not None:
-            self.hub.zones.join(zone, self.id, self._zone_told)
-        # Off first: opening a relay board opens the isolator, which switches at zero current only (rule 17).
+        # Off first (rule 10): opening a relay board opens the isolator, which switches at zero current only
+        # (rule 17), and a zone may have to wait for the end of a scan, or of its watch before a change.
         try:
             self.reach.reopen()
         except Exception:
@@ -139,6 +137,9 @@ class Station(Rounds):
         for each in self.parts.instruments.values():
             each.pace(self.hub.config.idle_period_s)
             each.start()
+        zone = self.kept.configure.zone
+        if zone is not None:
+            self.hub.zones.join(zone, self.id, self._zone_told)
 
     def _after(self) -> None:
         self._store_box()

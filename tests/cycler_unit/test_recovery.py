@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from cycler_unit import guards
+from cycler_unit import guards, zones
 from cycler_unit.run import Run
 from cycling.reading import FLAG_GAP, FLAG_RESUMED
-from tests.cycler_unit.bench import CHARGE, Bench
+from tests.cycler_unit.bench import CHARGE, Bench, profile, start_message
 from tests.stack.waiting import until
-from wire.messages import ExperimentRef, ExperimentStart, ExperimentStop, StationAcknowledge
+from wire.messages import ExperimentRef, ExperimentStart, ExperimentStop, StationAcknowledge, Zone
 
 
 def killed(bench: Bench, *steps: dict[str, Any], **more: Any) -> ExperimentStart:
@@ -31,6 +31,26 @@ def test_the_first_thing_that_a_restarted_unit_sends_is_off(bench: Bench) -> Non
     bench.build()
     until(lambda: not bench.truth()["output"], 10)
     assert bench.sent(at_s)[0] == "OUTP OFF"
+
+
+def test_off_comes_before_the_zone_and_a_zone_that_fails_leaves_the_station_off_and_answering(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(bench)
+    joined_on: list[bool] = []
+
+    def join(*_: Any) -> None:
+        joined_on.append(bench.truth()["output"])
+        raise RuntimeError("no more threads")
+
+    monkeypatch.setattr(zones.Zones, "join", join)
+    bench.configure = msgspec.structs.replace(bench.configure, zone=Zone(zone="z", name="Room 1"))
+    bench.build()
+    until(lambda: bench.live.unsafe is None and bench.live.taken is not None, 10)
+    assert joined_on == [False]
+    assert not bench.truth()["output"]
+    answered = bench.ask("start", start_message(bench.live.id, profile(CHARGE)))
+    assert answered.outcome == "refused"
 
 
 def test_by_default_the_test_is_held_paused_with_an_alarm_and_a_latch(bench: Bench) -> None:
