@@ -170,6 +170,7 @@ def addresses(lab: SimpleNamespace) -> list[str]:
         f"/zones/new/?unit={u}",
         f"/zones/{lab.zone.uuid}/edit/",
         f"/catalogue/add/?base={lab.relays.model.uuid}",
+        f"/catalogue/{lab.relays.model.uuid}/",
         f"/units/{u}/",
         f"/units/{u}/devices/",
         f"/units/{u}/console/",

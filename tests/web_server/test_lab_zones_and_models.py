@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from web_server.lab import composition, model_form, services
 from web_server.lab.models import Device, DeviceModel, Station, Unit
 from web_server.lib.errors import NotAllowed, Refused
 from web_server.measurements.models import DeviceReading
+from wire.kinds import KINDS
 
 COUPLER, RELAYS, BASE = "modbus-io-coupler", "esp32-relay-board", "ea-psb-10060-60"
 
@@ -335,6 +337,28 @@ def test_the_page_to_add_a_model_says_what_answered_and_offers_the_likest_first(
     form = client.get("/catalogue/add/", {"answered": answered, "base": str(base.uuid)}).content.decode()
     assert 'value="ACME 320-KEL203"' in form
     assert "at least −30 A" in form
+
+
+@pytest.mark.parametrize("key", [kind.key for kind in KINDS])
+def test_the_page_of_a_model_says_all_that_the_catalogue_says(
+    key: str, viewer: Person, client: Client
+) -> None:
+    client.force_login(viewer)
+    row = DeviceModel.objects.get(key=key)
+    assert f'href="/catalogue/{row.uuid}/"' in client.get("/catalogue/").content.decode()
+    shown = unescape(client.get(f"/catalogue/{row.uuid}/").content.decode())
+    (kind,) = (each for each in KINDS if each.key == key)
+    for measure in kind.measures:
+        assert f"<code>{measure.name}</code>" in shown
+    for control in kind.controls:
+        assert control.label in shown
+    if kind.off is not None:
+        off = kind.off
+        for text in (off.command, off.stays_connected, off.after_power_on, off.high_cutoff, off.low_cutoff):
+            assert text in shown
+        assert f"below {off.i_off_a} A within {off.t_off_s} s" in shown
+        timeout = f"{off.communication_timeout_s} s" if off.communication_timeout_s else "none"
+        assert f"<dt>Communication timeout</dt><dd>{timeout}</dd>" in shown
 
 
 # --- recorded readings ---------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ urlpatterns = [
     path("zones/<uuid:uuid>/stop/", zones.stop, name="zone-stop"),
     path("catalogue/", catalogue.catalogue, name="catalogue"),
     path("catalogue/add/", catalogue.add, name="model-add"),
+    path("catalogue/<uuid:uuid>/", catalogue.model, name="model"),
     path("catalogue/<uuid:uuid>/remove/", catalogue.remove, name="model-remove"),
     path("devices/<uuid:uuid>/", control.device, name="device"),
     path("devices/<uuid:uuid>/now/", control.device_now, name="device-now"),

@@ -11,7 +11,7 @@ HEAD = """# Devices
 
 <!-- Written by `python -m wire.kinds.table`; change the catalogue (`wire/kinds/`), not this page. -->
 
-What the catalogue says of every device model. Operators read the same on the pages of stations and devices.
+What the catalogue says of every device model. Operators read the same on the catalogue page (Units → Catalogue), a model each.
 
 ## Off
 

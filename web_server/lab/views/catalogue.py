@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from web_server.lab import services
+from web_server.lab.catalogue import kind_of
 from web_server.lab.model_form import ModelForm, from_answer, likest
 from web_server.lab.models import DeviceModel
 from web_server.lib.errors import Refused, ServiceError
@@ -33,6 +34,14 @@ def catalogue(request: HttpRequest) -> HttpResponse:
             | Q(type__icontains=word)
         )
     return page(request, "lab/catalogue.html", SECTION, rows=list(rows))
+
+
+def model(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Show everything that the catalogue says of one model."""
+    kind = kind_of(get_object_or_404(DeviceModel, uuid=uuid))
+    ends = {"\n": "LF", "\r\n": "CR LF"}
+    link = [(name, ends.get(str(value), value)) for name, value in kind.link_settings.items()]
+    return page(request, "lab/model.html", SECTION, kind=kind, link_settings=link)
 
 
 def add(request: HttpRequest) -> HttpResponse:
