@@ -63,7 +63,7 @@ class HandCharge:
         """
         if battery != self._battery:
             self._battery, self._before = battery, None
-            self._count = self._kept(battery)
+            self._count = self._kept(battery, wait=not on)
         if battery is not None and on and limits is not None and limits.reversal_ah is not None:
             if self._count is None:
                 self._count = Count(
@@ -114,11 +114,11 @@ class HandCharge:
         row = (_key(self._battery), msgspec.json.encode(count).decode())
         self._spool.do(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row))
 
-    def _kept(self, battery: str | None) -> Count | None:
+    def _kept(self, battery: str | None, *, wait: bool) -> Count | None:
         if battery is None:
             return None
-        # What the station before a change has just queued.
-        self._spool.commit(QUEUED_S)
+        if wait:  # for what the station before a change has just queued; never while current flows
+            self._spool.commit(QUEUED_S)
         try:
             db = connect(self._spool.path)
             try:

@@ -42,6 +42,7 @@ def flow(
 ) -> EndReason | None:
     """Let a current flow by hand, or in a test, then switch it off; return why it had to end."""
     limits = None if test else LIMITS
+    hand.take(battery, taken(3.7, from_s - 1.0, 0.0), on=False)
     hand.take(battery, taken(3.7, from_s, current_a), on=True, limits=limits, asked_a=current_a)
     found = hand.take(
         battery, taken(3.7, from_s + 3600.0 * hours, current_a), on=True, limits=limits, asked_a=current_a
@@ -70,6 +71,22 @@ def test_a_new_process_goes_on_with_what_was_counted(spool: Spool) -> None:
     spent = flow(HandCharge(spool), 9e3, 1.0, 0.5)
     assert spent is not None
     assert spent.measured == pytest.approx(1.5), "exact after a clean end"
+
+
+def test_a_battery_that_is_named_while_current_flows_keeps_no_reading_waiting_for_the_disk(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow(HandCharge(spool), 0.0, 1.0, 1.0)
+    assert spool.commit(10.0)
+    waited: list[float] = []
+    monkeypatch.setattr(spool, "commit", waited.append)
+    hand = HandCharge(spool)
+    hand.take(None, taken(3.7, 9e3, 1.0), on=True)
+    spent = hand.take("one", taken(3.7, 9e3 + 1.0, 1.0), on=True, limits=LIMITS, asked_a=1.0)
+    assert (spent, waited) == (None, [])
+    spent = hand.take("one", taken(3.7, 9e3 + 1801.0, 1.0), on=True, limits=LIMITS, asked_a=1.0)
+    assert spent is not None
+    assert spent.measured == pytest.approx(1.5)
 
 
 def test_a_killed_process_has_counted_too_much_rather_than_too_little(spool: Spool) -> None:
