@@ -262,6 +262,15 @@ def test_a_station_is_composed_from_the_devices_of_a_unit(manager, client):
     assert client.post(f"/stations/{station.uuid}/edit/", typed).status_code == 302
     station.refresh_from_db()
     assert station.version == 2
+    # Taken out of the station; the names that it had come back from the form as they were.
+    named = {
+        f"measure-{relays.uuid}-{row.measure}": row.name for row in station.measures.filter(device=relays)
+    }
+    assert named
+    without = {**typed, **named, f"role-{relays.uuid}": "", f"all-{relays.uuid}": "", "dead_man": ""}
+    assert client.post(f"/stations/{station.uuid}/edit/", without).status_code == 302
+    station.refresh_from_db()
+    assert (station.outputs, station.measures.filter(device=relays).count()) == ([], 0)
 
 
 def test_a_station_without_a_power_device_comes_back_with_the_reason(manager, client):

@@ -164,7 +164,9 @@ class StationForm(inputs.Styled):
             for field in named:
                 for error in outputs.name_error(field, typed[field]):
                     self.add_error(field, error["message"])
-            if named and not typed.get(f"role-{device.uuid}"):
+            # A device that is taken out of its station leaves names behind, as they were.
+            anew = set(named) & set(self.changed_data)
+            if anew and not typed.get(f"role-{device.uuid}"):
                 self.add_error(
                     f"role-{device.uuid}", "Names are typed below: choose its role, or clear them."
                 )
