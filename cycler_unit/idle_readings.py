@@ -31,6 +31,8 @@ from wire.messages import DevicePlace, ReadingPeriod
 logger = logging.getLogger("cycler_unit.idle_readings")
 
 TICK_S = 0.1
+# The round of a station that comes so little before its time is taken: the next may be a second later.
+EARLY_S = 2 * TICK_S
 # Buses that are read at the same time.
 AT_ONCE = 4
 # A device that does not answer is tried again this often, not each period.
@@ -169,19 +171,22 @@ class IdleReadings:
                 measured = getattr(station, "measured", {}).get(device.device)
                 kind = station.kinds.get(device.device)
                 key = f"station:{device.device}"
-                if measured is None or kind is None or self._due.get(key, 0.0) > now:
+                if measured is None or kind is None or self._seen.get(key) == measured.began_s:
                     continue
-                if self._seen.get(key) == measured.began_s:
+                self._seen[key] = measured.began_s
+                # As it was when it was read, and every round: two equal values 10 s apart are not frozen.
+                judge = self._judges.setdefault(key, MissingJudge(kind, station.period_s))
+                values = values_of(kind, measured, judge, measured.began_s)
+                due_s = self._due.get(key, now)
+                if due_s > now + EARLY_S:
                     continue
                 place = DevicePlace(
                     model=device.model, serial_number=device.serial_number, link_name=name_of(device.link)
                 )
-                self._seen[key] = measured.began_s
                 period_s = self._periods.of(place, kind, device.link)
-                self._due[key] = now + (min(period_s, IN_HAND_S) if station.state == "manual" else period_s)
-                judge = self._judges.setdefault(key, MissingJudge(kind, station.period_s))
-                # As it was when it was read: each counts once, and an idle station is read seldom.
-                values = values_of(kind, measured, judge, measured.began_s)
+                if station.state == "manual":
+                    period_s = min(period_s, IN_HAND_S)
+                self._due[key] = max(due_s, now - EARLY_S) + period_s
                 where = {"device": device.device, **msgspec.to_builtins(place)}
                 self._record(values, where, station.id, measured.time_us / 1e6)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cycler_unit.clock import iso
@@ -15,6 +16,7 @@ from cycler_unit.idle_readings import Periods
 from tests.cycler_unit.free_bench import RELAY, RELAY_LINK, SUPPLY, FakeStation, FreeBench
 from tests.cycler_unit.invented import KINDS
 from tests.stack.waiting import until
+from wire.catalogue import KindMeasure
 from wire.messages import DeviceLease, ReadingPeriod, UnitReadings
 
 
@@ -131,3 +133,25 @@ def test_an_idle_stations_reading_is_not_too_old_because_it_is_recorded_a_round_
     (told,) = [each for each in bench.events("reading") if each["station"] == station.id]
     assert told["detail"]["values"] == {"voltage_v": 3.7, "current_a": 0.0}
     assert told["at"] == iso(time_us / 1e6), "when it was measured, not when it was recorded"
+
+
+def test_a_value_that_came_back_between_two_records_is_not_frozen(bench: FreeBench) -> None:
+    station = FakeStation({"kind": "http", "url": "http://x"})
+    voltage = KindMeasure(name="voltage_v", unit="V", frozen_s=3.0)
+    station.kinds["d0"] = msgspec.structs.replace(KINDS["test-supply"], measures=(voltage,))
+    bench.table.stations.append(station)
+    readings, now_s = bench.dispatcher.readings, time.monotonic()
+
+    def round_of(volts: float, after_s: float) -> None:
+        station.measured["d0"] = Measured(volts, 0.0, None, now_s + after_s, 1_000_000 * int(after_s))
+        readings._from_stations()
+
+    round_of(3.7, 0.0)
+    round_of(3.8, 5.0)
+    readings.look_anew()
+    round_of(3.7, 10.0)
+    round_of(3.7, 14.0)
+    readings.look_anew()
+    round_of(3.7, 20.0)
+    told = [each["detail"]["values"]["voltage_v"] for each in bench.events("reading")]
+    assert told == [3.7, 3.7, None], "the last one had not moved for 10 s"

@@ -19,6 +19,7 @@ from web_server.lab.models import DeviceModel
 from web_server.lib.errors import Refused, ServiceError
 from web_server.lib.lookup import find
 from web_server.page import act, forbid, page, refuse_into
+from wire.catalogue import KindMeasure
 
 SECTION = "units"
 
@@ -41,7 +42,13 @@ def model(request: HttpRequest, uuid: UUID) -> HttpResponse:
     kind = kind_of(get_object_or_404(DeviceModel, uuid=uuid))
     ends = {"\n": "LF", "\r\n": "CR LF"}
     link = [(name, ends.get(str(value), value)) for name, value in kind.link_settings.items()]
-    return page(request, "lab/model.html", SECTION, kind=kind, link_settings=link)
+    measures = [(each, f"{each.resolution:g}", _accuracy(each)) for each in kind.measures]
+    return page(request, "lab/model.html", SECTION, kind=kind, link_settings=link, measures=measures)
+
+
+def _accuracy(measure: KindMeasure) -> str:
+    share = f" + {100 * measure.accuracy_rel:g} %" if measure.accuracy_rel else ""
+    return f"{measure.accuracy:g}{share}"
 
 
 def add(request: HttpRequest) -> HttpResponse:
