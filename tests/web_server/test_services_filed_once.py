@@ -214,6 +214,7 @@ def test_the_pages_send_a_number_with_every_filing(
         for _ in range(2):
             answer = client.post(address, {**typed, "request_id": number})
             assert answer.status_code == 302, address
+        assert "is there once" in client.get(answer["Location"]).content.decode(), address
         assert Experiment.objects.count() == before + 1, address
 
 

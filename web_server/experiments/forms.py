@@ -18,7 +18,9 @@ ANY_STATION = "any"
 
 def once() -> forms.UUIDField:
     """Return the hidden number of one filing: sent twice it files once."""
-    return forms.UUIDField(required=False, initial=uuid4, widget=forms.HiddenInput)
+    # Some browsers fill in what a page held before it was loaded again.
+    hidden = forms.HiddenInput(attrs={"autocomplete": "off"})
+    return forms.UUIDField(required=False, initial=uuid4, widget=hidden)
 
 
 def anew(form: forms.Form) -> None:

@@ -32,9 +32,11 @@ def new(request: HttpRequest) -> HttpResponse:
         return refused
     form = FilingForm(request.POST if request.method == "POST" else None, initial=_initial(request))
     if request.method == "POST" and form.is_valid():
+        before = services.filed_before(form.cleaned_data["request_id"])
         filed = _file(request, form)
         if filed is not None:
-            messages.success(request, f"{filed.name} is filed. {_what_next(filed)}")
+            twice = "; it was sent twice and is there once" if filed == before else ""
+            messages.success(request, f"{filed.name} is filed{twice}. {_what_next(filed)}")
             return redirect(reverse("experiment", args=[filed.uuid]) + "?filed=1")
     status = 422 if form.errors else 200
     return page(
