@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from cycler_unit.drivers.base import Measured
-from cycler_unit.guards import Guards, Stores
+from cycler_unit.guards import FAULT_S, UNASKED_S, YIELDS_S, Guards, Stores
 from cycler_unit.readings import Taken
 from cycler_unit.sense import Sense
 from tests.cycler_unit.bench import CHARGE, Bench
@@ -230,6 +231,27 @@ def test_readings_that_come_seldom_do_not_put_the_questions_off(monkeypatch: pyt
     station.interpreter.violating = True
     now_s += 2.6
     assert station.round() == ["fault", "unasked"]
+
+
+def test_noise_at_a_limit_never_puts_the_questions_off_for_more_than_half_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s, asked = 1000.0, {"fault": [1000.0], "unasked": [1000.0]}
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    station = Asked()
+    station.round()
+    for n in range(3000):
+        now_s += 0.01
+        # One or two of three readings are outside, again and again; and worst of all whenever a question is due.
+        station.interpreter.violating = (
+            n % 3 != 0 or now_s - min(asked["fault"][-1], asked["unasked"][-1]) > 0.9
+        )
+        for what in station.round():
+            asked[what].append(now_s)
+    for what, every_s in (("fault", FAULT_S), ("unasked", UNASKED_S)):
+        gaps = [after - before for before, after in pairwise(asked[what])]
+        assert max(gaps) <= every_s + YIELDS_S + 0.02
+        assert len(gaps) >= 30.0 / (every_s + YIELDS_S + 0.02) - 1
 
 
 # --- rule 14: the common store --------------------------------------------------------------------------
