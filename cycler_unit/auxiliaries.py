@@ -42,7 +42,7 @@ class Auxiliaries:
         self._station = station
         self.outputs, self.isolator = station.parts.outputs, station.parts.isolator
         self._dead_man = station.kept.configure.dead_man
-        self._refresh_due_s = 0.0
+        self._refreshed_s = 0.0
         self._isolator_seen_s = time.monotonic()
 
     # --- what others see --------------------------------------------------------------------------
@@ -229,15 +229,20 @@ class Auxiliaries:
         asked = output.asked
         if asked is None or not asked.strict:  # the last end may have opened it
             output.ask(1.0, strict=True)
-            self._refresh_due_s = now_s + REFRESH_S
+            self._refreshed_s = now_s
             return
         if not output.fits() and now_s - asked.since_s > UNREFRESHED_S:
             raise DeviceRefused(
                 f"the dead-man output {self._dead_man} is not refreshed: {output.instrument.why_not}"
             )
-        if now_s >= self._refresh_due_s:
-            self._refresh_due_s = now_s + REFRESH_S
+        if now_s - self._refreshed_s >= REFRESH_S:
+            self._refreshed_s = now_s
             output.refresh()
+
+    def unrefreshed_s(self, now_s: float) -> float:
+        """Return for how long the dead-man output was not told to stay closed, 0.0 while nobody wants it so."""
+        asked = None if self._dead_man is None else self.outputs.get(self._dead_man).asked
+        return now_s - self._refreshed_s if asked is not None and asked.strict else 0.0
 
     # --- ends -------------------------------------------------------------------------------------
 
