@@ -132,7 +132,7 @@ def test_a_trip_of_a_cell_voltage_leaves_the_trip_values(
     until(lambda: truth(lab, "lamp")["channels"][0] == 60, 20, "the lamp shines")
     break_(lab, "bms", "drift", cell="vcell1", offset_v=0.9)
     ended = lab.experiment_is(experiment, "error")
-    assert "vcell1" in ended["end_reason"]["text"]
+    assert "voltage of cell 1" in ended["end_reason"]["text"]
     assert not truth(lab, "epc")["output"]
     until(lambda: truth(lab, "relays")["channels"][1] == 1, 20, "the pump takes its trip value")
     until(lambda: truth(lab, "lamp")["channels"][0] == 0, 20, "the lamp is dark")
