@@ -113,7 +113,8 @@ class Conductor:
         if run.phase == "active":
             if (why := self.contact.look(run)) is not None:
                 run.interpreter.lose_contact(why)
-            self.control(run, taken)
+            if not self.wake.awaits(taken):
+                self.control(run, taken)
         if self.wake.check is not None and self.run is run and self.station.unsafe is None:
             self.wake.add(taken)
 

@@ -193,6 +193,11 @@ class Wake:
         # be answered as done, and then be undone by the resume before it.
         self._conductor.control(run, self._station.read())
 
+    def awaits(self, taken: Taken) -> bool:
+        """Say whether a test that is taken up again waits for a monitor's first word, with the output off."""
+        off = not self._station.power.output_on
+        return self.check is not None and not self._rested and off and self.check.awaits(taken)
+
     def _look(self, run: Run, check: WiringCheck, taken: Taken) -> bool:
         """Do what is next: 1. the dead-man output; 2. the check at rest; 3. protections; 4. the pulses.
 

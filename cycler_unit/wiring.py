@@ -80,6 +80,10 @@ class WiringCheck:
         verdict = self._steady(taken.taken_s, taken.voltage_v)
         return self._unseen(taken) if verdict == "" else verdict
 
+    def awaits(self, taken: Taken) -> bool:
+        """Say whether a value that the test needs has not come yet and still may."""
+        return self._unseen(taken) is None
+
     def _unseen(self, taken: Taken) -> str | None:
         """Return "" when every value is there without which the first reading of the test would trip.
 
@@ -92,8 +96,7 @@ class WiringCheck:
         )
         if not absent:
             return ""
-        assert self._began_s is not None
-        if taken.taken_s - self._began_s < SEEN_S:
+        if self._began_s is None or taken.taken_s - self._began_s < SEEN_S:
             return None
         return f"{', '.join(absent)} could not be read for {SEEN_S:.0f} s, and the test has limits on it"
 

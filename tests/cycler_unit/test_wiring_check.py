@@ -119,6 +119,17 @@ def test_a_monitor_that_has_not_spoken_yet_is_waited_for() -> None:
     assert wiring.add(taken(8.1, 3.7, extended={"vcell1_v": 3.7})) == ""
 
 
+def test_a_test_that_is_taken_up_again_is_not_judged_before_its_monitor_has_spoken_and_no_longer_than_allowed() -> (
+    None
+):
+    wiring = check(envelope=with_cell_limit())
+    assert wiring.awaits(taken(0.0, 3.7, extended={"vcell1_v": None}))
+    assert not wiring.awaits(taken(0.0, 3.7, extended={"vcell1_v": 3.7}))
+    assert run(wiring, lambda t: 3.7, 8.0, extended={"vcell1_v": None}) is None
+    assert wiring.awaits(taken(8.1, 3.7, extended={"vcell1_v": None}))
+    assert not wiring.awaits(taken(10.1, 3.7, extended={"vcell1_v": None}))
+
+
 def test_a_monitor_that_never_speaks_is_refused_in_words() -> None:
     verdict = run(check(envelope=with_cell_limit()), lambda t: 3.7, extended={"vcell1_v": None})
     assert verdict == "voltage of cell 1 could not be read for 10 s, and the test has limits on it"
