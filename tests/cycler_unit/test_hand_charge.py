@@ -137,5 +137,6 @@ def test_a_killed_unit_gives_a_battery_under_hands_no_fresh_budget(bench: Bench)
     args = held(bench, connected="battery", **text)
     set_(bench, args, mode="cc", current_a=0.5)
     until(lambda: bench.live.by_hand.lease is None, 20, "what is left of the budget is spent")
-    assert bench.events("alarm")[-1]["detail"]["quantity"] == "charge_one_way_ah"
     assert bench.truth()["charge_in_ah"] - bench.began_ah < 0.0013
+    until(lambda: bench.events("alarm"), 10, "the alarm follows the lease to the disk")
+    assert bench.events("alarm")[-1]["detail"]["quantity"] == "charge_one_way_ah"
