@@ -164,8 +164,19 @@ def el() -> Rig:
     return Rig("el", (device,), {"discharge": "el"}, {"el": "power"}, {"el": r"^INP OFF$"})
 
 
+def psb60() -> Rig:
+    """A bidirectional supply of the bench: 60 A where the simulated one has 5, and coarser steps."""
+    return Rig(
+        "psb60", (text_device("psb", "ea-psb-10060-60"),), {"charge": "psb", "discharge": "psb"}, {"psb": "power"},
+        {"psb": r"^OUTP OFF$"},
+    )  # fmt: skip
+
+
 RIGS = {
     "psb": psb, "ps+kel103": ps_kel103, "ps+el": ps_el, "ps2384": ps2384, "epc": epc, "kel103": kel103, "el": el,
+    "psb60": psb60,
 }  # fmt: skip
+# Rows of the catalogue that differ from one with a rig in their ranges alone.
+LIKE = {"ea-psb-10060-120": "ea-psb-10060-60", "ea-psb-10200-25": "ea-psb-10060-60"}
 WAYS: dict[str, tuple[Way, ...]] = {name: make().ways for name, make in RIGS.items()}
 ACTING = [(name, way) for name, ways in WAYS.items() for way in ways]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -104,15 +105,31 @@ def test_without_the_network_each_policy_is_kept_and_nothing_is_lost(lab: Safety
     lab.complete(started.experiment)
 
 
-@pytest.mark.parametrize("lab", every_rig(*RIGS_BY_ONE), indirect=True)
-def test_stop_all_on_the_units_own_command_line_with_everything_else_dead(lab: SafetyLab) -> None:
+@pytest.mark.parametrize(
+    ("lab", "unit"),
+    rows(
+        (rig, unit, f"{rig}-unit-{unit}", (rig in RIGS_BY_ONE and unit != "dead") or (rig, unit) == ("psb", "dead"))
+        for rig in RIGS
+        for unit in ("alive", "hung", "dead")
+    ),
+    indirect=["lab"],
+)  # fmt: skip
+def test_stop_all_on_the_units_own_command_line_with_everything_else_dead(lab: SafetyLab, unit: str) -> None:
     way = WAYS[lab.rig.name][0]
     started = lab.run(way)
     lab.network.cut()
+    if unit != "alive":
+        lab.strike_all(signal.SIGSTOP if unit == "hung" else signal.SIGKILL)
     command = [sys.executable, "-m", "cycler_unit", "stop-all", "--config", str(lab.unit.file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert lab.is_off()
     assert not lab.truth("next")["output"]
     lab.network.mend()
+    if unit != "alive":
+        until(lambda: not lab.unit.process.running, 20, "what hung was ended")
+        lab.unit.start()
+        until(lambda: "paused" in lab.manager.statuses(started.experiment), 60, "the test is held")
+        assert lab.is_off()
+        lab.stop_test(started)
     lab.complete(started.experiment)

@@ -17,7 +17,7 @@ from tests.faults.safety.rigs import CELL, CURRENT_A, RIGS, WAYS, Way
 from tests.faults.safety.unit import SafetyLab, cc
 from tests.stack.waiting import until
 
-TEXT_RIGS = ("psb", "ps+kel103", "ps+el", "ps2384", "kel103", "el")
+TEXT_RIGS = ("psb", "ps+kel103", "ps+el", "ps2384", "kel103", "el", "psb60")
 ALL_RIGS = tuple(RIGS)
 
 
@@ -73,7 +73,7 @@ VIOLATIONS = [
     Violation("too-cold", "wrong_cell", "temperature|°C", "discharge", {**CELL, "temperature_c": -20.0}, at="cell",
               not_on=dict.fromkeys(TEXT_RIGS, NO_SENSOR)),
     Violation("frozen-converter", "freeze", "missing|frozen|no new|identical", None, unmeasured=("psb", "epc"),
-              not_on=dict.fromkeys(("ps+kel103", "ps+el", "ps2384", "kel103", "el"), UNSEEN), usual=("psb", "epc")),
+              not_on=dict.fromkeys(("ps+kel103", "ps+el", "ps2384", "kel103", "el", "psb60"), UNSEEN), usual=("psb", "epc")),
     Violation("no-reading", "sensor_off", "missing", None, unmeasured=TEXT_RIGS, usual=("ps+el", "kel103", "epc")),
     Violation("silent-monitor", "silent", "missing", None, at="bms",
               not_on=dict.fromkeys(TEXT_RIGS, NO_MONITOR), usual=("epc",)),
@@ -85,7 +85,7 @@ VIOLATIONS = [
     Violation("sense-open", "sense_open", "voltage|sense|disagree|LS_V", None, {"share": 0.3},
               usual=("ps+kel103", "epc")),
     Violation("voltages-disagree", "drift", "disagree|differ|allowed|sense", None, {"offset_v": 0.25}, at="other",
-              not_on={"psb": ALONE, "ps2384": ALONE, "kel103": ALONE, "el": ALONE,
+              not_on={"psb": ALONE, "psb60": ALONE, "ps2384": ALONE, "kel103": ALONE, "el": ALONE,
                       "epc": "its cell monitor has its own limits"},
               usual=("ps+el",)),
     Violation("refused", "refuse", "refus|echo|reads back|is .* though|hold", None, steps=2,
@@ -156,7 +156,7 @@ def off_first(lab: SafetyLab, device: str, since_s: float, *, strict: bool) -> N
 
 
 def the_chain(lab: SafetyLab, experiment: str, words: str) -> dict[str, Any]:
-    """Check latch, alarm, status, neighbour and samples; return the alarm."""
+    """Check latch, alarm, status, black box, neighbour and samples; return the alarm."""
     until(lambda: lab.state() == "tripped", 40, f"latched; {lab.unit.process.output()[-2500:]}")
     assert lab.is_off()
     detail = lab.ended(experiment)
@@ -167,6 +167,7 @@ def the_chain(lab: SafetyLab, experiment: str, words: str) -> dict[str, Any]:
     assert re.search(words, said), said
     assert alarm["detail"]["code"] == detail["end_reason"]["code"]
     assert alarm["detail"]["station"] == lab.station.station
+    until(lambda: lab.black_box(experiment), 20, "the black box")
     refused = lab.ask_start(lab.message(cc(CURRENT_A[lab.rig.ways[0]])))
     assert refused.outcome == "refused", refused
     lab.neighbour_goes_on()

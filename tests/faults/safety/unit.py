@@ -308,6 +308,15 @@ class SafetyLab:
             if event["kind"] == "alarm" and experiment in (None, event.get("experiment"))
         ]
 
+    def black_box(self, experiment: str) -> list[dict[str, Any]]:
+        """Return the parts of the black box that hold readings or exchanges of a test."""
+        return [
+            event["detail"]
+            for event in self.manager.events.values()
+            if event["kind"] == "black_box" and event.get("experiment") == experiment
+            if event["detail"].get("exchanges") or event["detail"].get("readings")
+        ]
+
     def ended(self, experiment: str) -> dict[str, Any]:
         """Wait for the end of a test and return its last status."""
 
