@@ -226,11 +226,6 @@ class CaenChannel(KnobDevice):
             raise DeviceFault(f"{self.label} channel {self.channel_no}: {wrong} (status 0x{mask:04x})")
         return found
 
-    def status_words(self) -> list[str]:
-        """Return the channel's status in words."""
-        with self._lock:
-            return caen_status.words(int(self._read("ChStatus")))
-
     def _health(self, mask: int, current_a: float) -> str | None:
         now_s = time.monotonic()
         if not caen_status.is_ramping_down(mask):
