@@ -55,8 +55,9 @@ def test_a_wrong_setting_is_named(setting: str, value: str) -> None:
 
 @pytest.mark.parametrize("text", ["event=started n=3", "two\nlines\r", "°C and µ"])
 def test_a_line_of_the_site_looks_like_a_line_of_the_unit(text: str) -> None:
-    assert site.Text().format(record(text)) == logs.TextFormatter().format(record(text))
-    ours, theirs = (json.loads(each.format(record(text))) for each in (logs.JsonFormatter(), site.Json()))
+    said = record(text)
+    assert site.Text().format(said) == logs.TextFormatter().format(said)
+    ours, theirs = (json.loads(each.format(said)) for each in (logs.JsonFormatter(), site.Json()))
     assert ours == theirs
 
 
