@@ -10,12 +10,17 @@ import pytest
 from tests.stack.cellyard import FINAL, Cellyard
 from tests.stack.waiting import until
 
+# The files that take two minutes and more go first, so that no worker is left with one of them at the end
+# (in make test with --no-loadscope-reorder: xdist would begin with the file that has most tests).
+LONGEST = ("test_contact_and_kills", "test_voltage_at_the_limit", "test_network", "test_file_run_finish")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test here as one that starts real processes."""
+    """Mark every test here as one that starts real processes, and put the longest files first."""
     for item in items:
         if "end_to_end" in str(item.path):
             item.add_marker(pytest.mark.stack)
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="module")
