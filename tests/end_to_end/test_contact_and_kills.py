@@ -152,7 +152,7 @@ def test_a_killed_owner_ends_its_own_test_alone(lab: Cellyard, bench: dict[str, 
     ended(lab.api, second, "stopped")
 
 
-def test_a_killed_parent_takes_everything_off_and_a_new_unit_holds_the_test(
+def test_a_killed_parent_takes_everything_off_and_nothing_goes_on_by_itself(
     lab: Cellyard, bench: dict[str, Any], calm: None
 ) -> None:
     experiment = charging(lab, bench)
@@ -162,9 +162,13 @@ def test_a_killed_parent_takes_everything_off_and_a_new_unit_holds_the_test(
     until(lambda: not truth(lab, "psb1")["output"], 30, "off")
     until(lambda: not any(_lives(each) for each in others), 40, "nothing of the unit is left")
     lab.unit.start()
-    lab.experiment_is(experiment, "paused", timeout_s=90)
-    lab.api.post(f"experiments/{experiment}/stop/", how="now")
-    ended(lab.api, experiment, "stopped")
+    # Held for a person; a loop that outlives the owner of its bus by a moment has lost its device: an error.
+    seen = lab.experiment_is(experiment, "paused", "error", timeout_s=90)
+    lab.station_is(bench["station1"], "tripped")
+    assert not truth(lab, "psb1")["output"]
+    if seen["status"] == "paused":
+        lab.api.post(f"experiments/{experiment}/stop/", how="now")
+        ended(lab.api, experiment, "stopped")
 
 
 def _lives(each: psutil.Process) -> bool:

@@ -42,7 +42,7 @@ def test_a_wrong_cell_or_wiring_is_refused_and_nothing_is_left_on(
     told = f"{reply.reason} {[each['text'] for each in lab.alarms(message.experiment)]}"
     assert reply.outcome in ("refused", "failed"), told
     assert re.search(words, told), told
-    until(lambda: lab.state() in ("idle", "tripped"), 20, "nothing runs")
+    until(lambda: lab.state() == "tripped", 20, "latched")
     lab.neighbour_goes_on()
 
 
