@@ -123,14 +123,17 @@ def test_no_old_retained_or_replayed_command_acts(
     here = pause["connection"]
     topic = topics.unit(topics.PREFIX, unit, "commands")
     say(topic, pause)
-    # Of another connection, stops too; expired; of no such kind; for an experiment that is not here.
+    # Of another connection, stops too; expired, or for ever; of no such kind; for an experiment not here.
     say(topic, command("experiment.stop", stop, str(uuid.uuid4()), None))
     say(topic, command("experiment.skip_step", skipped, here, now - timedelta(seconds=5)))
-    say(topic, command("experiment.explode", skipped, here, now + timedelta(seconds=30)))
-    say(topic, command("experiment.skip_step", {"experiment": str(uuid.uuid4())}, here, None))
+    say(topic, command("experiment.skip_step", skipped, here, None))
+    soon = now + timedelta(seconds=60)
+    say(topic, command("experiment.explode", skipped, here, soon))
+    say(topic, command("experiment.skip_step", {"experiment": str(uuid.uuid4())}, here, soon))
     for why in (
         "earlier connection",
         "it expired",
+        "it has no expiry",
         "event=message_dropped",
         "does not run on this unit",
     ):
