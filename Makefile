@@ -51,7 +51,7 @@ bench: $(VENV)/.installed-dev ## measure command, live delay, start, memory, CPU
 faults: $(VENV)/.installed-dev ## kill, cut and break parts of a running stack
 	@failed=0; \
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/faults/safety tests/faults || failed=1; \
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults/safety || failed=1; exit $$failed
+	$(BIN)/python -m pytest -n 4 --dist loadgroup tests/faults/safety || failed=1; exit $$failed
 
 docs: $(VENV)/.installed-dev ## write the generated files again: AsyncAPI, OpenAPI, SQL schema
 	@bash .ci/docs
