@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -22,6 +23,7 @@ from web_server.experiments.models import Alarm, Experiment
 from web_server.lab import catalogue
 from web_server.lab.models import Station
 from web_server.lib.errors import Refused
+from web_server.lib.transactions import atomic
 from web_server.notices import services as notices
 from web_server.notices.models import Delivery
 
@@ -159,3 +161,24 @@ def test_one_request_sent_twice_at_once_files_one_experiment(
     first, second = _together(send, send)
     assert first == second == Experiment.objects.get()
     assert first.events.count() == 1
+
+
+def test_two_that_lock_each_other_out_are_both_done(lab: Station) -> None:
+    met, tries = Barrier(2), Counter[str]()
+    rows: dict[str, Any] = {"station": Station.objects.filter(pk=lab.pk), "battery": Battery.objects.all()}
+
+    def crossing(first: str, second: str) -> Callable[[], str]:
+        @atomic
+        def act() -> str:
+            tries[first] += 1
+            rows[first].select_for_update().get()
+            if tries[first] == 1:
+                met.wait(10)
+            rows[second].select_for_update().get()
+            return first
+
+        return act
+
+    done = _together(crossing("station", "battery"), crossing("battery", "station"))
+    assert done == ["station", "battery"]
+    assert tries.total() == 3, "the database chose one of them, and it began again"

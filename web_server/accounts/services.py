@@ -16,6 +16,7 @@ from web_server.accounts.models import Person, Token
 from web_server.accounts.roles import Role, at_least, require
 from web_server.lib.entity import update_if
 from web_server.lib.errors import NotAllowed, Refused
+from web_server.lib.transactions import atomic
 
 # A token lives this long unless its maker says otherwise.
 TOKEN_DAYS = 90
@@ -25,7 +26,7 @@ TOKEN_DAYS_MAX = 3650
 LAST_USED_STEP = timedelta(minutes=1)
 
 
-@transaction.atomic
+@atomic
 def add_person(
     by: Person | None, *, username: str, password: str, role: str = Role.VIEWER, email: str = ""
 ) -> Person:
@@ -49,7 +50,7 @@ def add_person(
     return person
 
 
-@transaction.atomic
+@atomic
 def change_role(by: Person | None, person: Person, role: str) -> Person:
     """Give ``person`` another role; the last active administrator keeps theirs.
 
@@ -65,7 +66,7 @@ def change_role(by: Person | None, person: Person, role: str) -> Person:
     return person
 
 
-@transaction.atomic
+@atomic
 def switch(by: Person | None, person: Person, *, active: bool) -> Person:
     """Switch an account on or off; switching it off revokes its tokens."""
     require(by, Role.ADMINISTRATOR, "switch accounts on or off")
@@ -78,7 +79,7 @@ def switch(by: Person | None, person: Person, *, active: bool) -> Person:
     return person
 
 
-@transaction.atomic
+@atomic
 def set_password(by: Person | None, person: Person, password: str) -> None:
     """Set a new password: one's own, or as administrator anybody's."""
     if by is not None and by.pk != person.pk:
@@ -89,7 +90,7 @@ def set_password(by: Person | None, person: Person, password: str) -> None:
     audit.record(by, "person.password", person)
 
 
-@transaction.atomic
+@atomic
 def issue_token(
     by: Person, *, name: str = "", scope: str | None = None, expires_in_days: int | None = TOKEN_DAYS
 ) -> tuple[Token, str]:
@@ -120,7 +121,7 @@ def issue_token(
     return token, secret
 
 
-@transaction.atomic
+@atomic
 def revoke_token(by: Person, token: Token) -> None:
     """End a token at once: one's own, or as administrator anybody's."""
     if token.person_id != by.pk and not at_least(by.effective_role, Role.ADMINISTRATOR):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.utils import timezone
 
 from web_server.accounts import audit
@@ -10,6 +9,7 @@ from web_server.accounts.models import Person
 from web_server.accounts.roles import Role, require
 from web_server.cells.models import Battery, Inspection
 from web_server.lib.errors import Refused
+from web_server.lib.transactions import atomic
 
 NOTE_LENGTH = 10_000
 
@@ -20,7 +20,7 @@ def sentence(battery: Battery) -> str:
     return f"{battery.name} is in quarantine ({why}): record an inspection of it first."
 
 
-@transaction.atomic
+@atomic
 def put(battery: Battery, reason: str) -> None:
     """Keep every station from starting this battery until a person has inspected it."""
     battery.quarantined, battery.quarantine_reason = True, reason[:250]
@@ -29,7 +29,7 @@ def put(battery: Battery, reason: str) -> None:
     audit.record(None, "battery.quarantine", battery, reason=reason)
 
 
-@transaction.atomic
+@atomic
 def inspect(by: Person, battery: Battery, note: str) -> Inspection:
     """Record a person's inspection (who, when, what was seen), which ends the quarantine.
 

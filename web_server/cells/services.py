@@ -17,6 +17,7 @@ from web_server.cells.models import Battery
 from web_server.lab.models import Station
 from web_server.lib import fields
 from web_server.lib.errors import Refused
+from web_server.lib.transactions import atomic
 
 _TEXTS = {
     "description": 10_000,
@@ -83,7 +84,7 @@ def _manufactured_on(body: dict[str, Any]) -> list[fields.Error]:
     return []
 
 
-@transaction.atomic
+@atomic
 def add(by: Person | None, **body: Any) -> Battery:
     """Record a new battery; fields as in the API's body.
 
@@ -98,7 +99,7 @@ def add(by: Person | None, **body: Any) -> Battery:
     return battery
 
 
-@transaction.atomic
+@atomic
 def change(by: Person | None, battery: Battery, **body: Any) -> Battery:
     """Change the given fields of a battery. A running experiment keeps the contract it started with.
 
@@ -168,7 +169,7 @@ def _check_unique(battery: Battery, body: dict[str, Any]) -> None:
         raise Refused.one(f"{same.name} has this maker, model and serial number already.", "serial_number")
 
 
-@transaction.atomic
+@atomic
 def retire(by: Person | None, battery: Battery) -> Battery:
     """Take a battery out of use; its experiments and samples stay.
 
@@ -188,7 +189,7 @@ def retire(by: Person | None, battery: Battery) -> Battery:
     return battery
 
 
-@transaction.atomic
+@atomic
 def load(by: Person | None, battery: Battery, station: Station) -> Battery:
     """Record that somebody put ``battery`` into ``station`` (safety.md rule 12).
 
@@ -227,7 +228,7 @@ def _check_loadable(battery: Battery, station: Station) -> None:
         raise Refused.one(f"{station.name} is running {station.experiment.name}.", "station")
 
 
-@transaction.atomic
+@atomic
 def eject(by: Person | None, battery: Battery) -> Battery:
     """Record that somebody took ``battery`` out of its station.
 

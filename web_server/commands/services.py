@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -28,6 +27,7 @@ from web_server.lab import holds
 from web_server.lab.models import Device, Station, Unit
 from web_server.lib.entity import update_if
 from web_server.lib.errors import Refused
+from web_server.lib.transactions import atomic
 from wire.messages import ARGS, STOPS, CommandKind
 
 KINDS: tuple[str, ...] = CommandKind.__args__  # type: ignore[attr-defined]
@@ -44,7 +44,7 @@ def role_for(kind: str) -> str:
     return Role.MANAGER if kind.startswith(_FOR_MANAGERS) else Role.OPERATOR
 
 
-@transaction.atomic
+@atomic
 def request(
     kind: str,
     args: Any,
@@ -187,7 +187,7 @@ def mark_sent(command: Command) -> bool:
     return update_if(row, sent_at=timezone.now(), sends=command.sends + 1)
 
 
-@transaction.atomic
+@atomic
 def close(
     command_id: str | UUID, outcome: str, result: dict[str, Any] | None = None, reason: str | None = None
 ) -> Command | None:

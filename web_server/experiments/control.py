@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID
 
-from django.db import transaction
 from django.utils import timezone
 
 from web_server.accounts import audit
@@ -25,6 +24,7 @@ from web_server.lab.models import Station
 from web_server.lib import fields
 from web_server.lib.entity import update_if
 from web_server.lib.errors import Refused
+from web_server.lib.transactions import atomic
 from wire import messages
 
 
@@ -60,7 +60,7 @@ def _name(by: Person | None) -> str:
     return by.get_username() if by else audit.NOBODY
 
 
-@transaction.atomic
+@atomic
 def stop(
     by: Person | None, experiment: Experiment, *, how: Literal["now", "finish"] = "now", reason: str = ""
 ) -> Command | None:
@@ -114,7 +114,7 @@ def _recall_start(experiment: Experiment) -> bool:
     )
 
 
-@transaction.atomic
+@atomic
 def cancel(by: Person | None, experiment: Experiment) -> Experiment:
     """Take a queued experiment out of the queue.
 
@@ -232,7 +232,7 @@ def drill(by: Person | None, experiment: Experiment, *, seconds: float) -> Comma
     )
 
 
-@transaction.atomic
+@atomic
 def reorder(by: Person | None, experiments: Sequence[Experiment]) -> None:
     """Give queued experiments this order: the first goes first.
 
@@ -253,7 +253,7 @@ def reorder(by: Person | None, experiments: Sequence[Experiment]) -> None:
         audit.record(by, "experiment.priority", experiment, priority=top - place)
 
 
-@transaction.atomic
+@atomic
 def change(by: Person | None, experiment: Experiment, **body: Any) -> Experiment:
     """Change what people call it (``name description project tags``) and, while queued, its priority.
 
@@ -287,7 +287,7 @@ def change(by: Person | None, experiment: Experiment, **body: Any) -> Experiment
     return experiment
 
 
-@transaction.atomic
+@atomic
 def note(by: Person, experiment: Experiment, text: str) -> None:
     """Add a person's remark to the events.
 

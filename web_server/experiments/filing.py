@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from cycling.steps import Record
 from web_server.accounts import audit
@@ -24,6 +24,7 @@ from web_server.lab.models import Station
 from web_server.lib import fields
 from web_server.lib.errors import Refused
 from web_server.lib.lookup import find
+from web_server.lib.transactions import atomic
 from web_server.profiles.models import Profile, ProfileVersion
 
 _TEXTS = {"description": 10_000, "project": 100, "temperature_waiver": 500}
@@ -129,7 +130,7 @@ def file(
     return before
 
 
-@transaction.atomic
+@atomic
 def _file(
     by: Person | None, origin: Experiment | None, request_id: UUID | None, body: Mapping[str, Any]
 ) -> Experiment:

@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
@@ -28,6 +27,7 @@ from web_server.experiments.states import set_status
 from web_server.lab.models import Station, Unit
 from web_server.lab.presence import moment
 from web_server.lib.entity import update_if
+from web_server.lib.transactions import atomic
 from web_server.measurements import cycles, readings
 from web_server.measurements.models import DeviceReading
 from wire import messages
@@ -50,7 +50,7 @@ class Stored:
     odd: list[str] = field(default_factory=list)
 
 
-@transaction.atomic
+@atomic
 def store(unit: Unit, batch: EventBatch, *, over_a_gap: bool = False) -> Stored:
     """Store the events of ``unit`` that are not stored yet, in order, with all they mean.
 

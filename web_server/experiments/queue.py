@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -15,6 +14,7 @@ from web_server.experiments.models import Experiment, Status
 from web_server.experiments.states import set_status
 from web_server.lab.models import Station
 from web_server.lib.entity import update_if
+from web_server.lib.transactions import atomic
 
 # The unit's answer is due within this; after it a heartbeat decides (architecture.md).
 START_EXPIRES_S = 30.0
@@ -70,7 +70,7 @@ def _why_not_now(station: Station) -> str | None:
     return None
 
 
-@transaction.atomic
+@atomic
 def _try(experiment: Experiment, station: Station) -> bool:
     """Start this one if nothing stands against it; else say what does."""
     # The battery first, as loading and ejecting lock them: no deadlock.

@@ -13,6 +13,7 @@ from web_server.accounts.models import Person
 from web_server.experiments.models import FINAL, Event, Experiment, Status
 from web_server.lab.models import Station
 from web_server.lib.entity import update_if
+from web_server.lib.transactions import atomic
 
 # architecture.md, "State changes". Nothing leaves a final status.
 NEXT: dict[str, tuple[str, ...]] = {
@@ -37,7 +38,7 @@ class WrongStatus(Exception):
     """Somebody asked for a status that may not follow the present one."""
 
 
-@transaction.atomic
+@atomic
 def set_status(
     experiment: Experiment,
     to: str,

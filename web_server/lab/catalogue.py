@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from django.db import transaction
 
 from web_server.lab.models import DeviceModel
+from web_server.lib.transactions import atomic
 from wire.catalogue import Kind
 from wire.kinds import KINDS
 
 _COLUMNS = tuple(field for field in Kind.__struct_fields__ if field != "key")
 
 
-@transaction.atomic
+@atomic
 def seed(kinds: Iterable[Kind] = KINDS) -> int:
     """Write the catalogue's rows, changed ones again; return how many there are.
 
@@ -28,7 +28,7 @@ def seed(kinds: Iterable[Kind] = KINDS) -> int:
     return count
 
 
-@transaction.atomic
+@atomic
 def learn(kinds: Iterable[dict[str, Any]]) -> list[str]:
     """Add models that a unit knows and the catalogue does not; return what was wrong with the others.
 

@@ -23,6 +23,7 @@ from web_server.lab.models import (
 from web_server.lib import fields
 from web_server.lib.errors import Refused
 from web_server.lib.lookup import find
+from web_server.lib.transactions import atomic
 
 # Parts of a composition: a change of one of them makes a new version.
 COLUMNS = (
@@ -44,7 +45,7 @@ COMPOSED = (*COLUMNS, "devices", "measures")
 DESCRIBED = {"location": 100, "barcode": 100, "description": 10_000, "last_defence": 250}
 
 
-@transaction.atomic
+@atomic
 def compose_station(by: Person | None, *, station: Station | None = None, **body: Any) -> Station:
     """Compose a new station, or change ``station``; a changed composition is its next version.
 
@@ -194,7 +195,7 @@ def add_version(by: Person | None, station: Station, *, is_new: bool = False) ->
     )
 
 
-@transaction.atomic
+@atomic
 def retire_station(by: Person | None, station: Station) -> Station:
     """Take a station out of use and free its devices; its experiments stay.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
-
 from web_server.accounts.models import Person
 from web_server.cells import services as cells
 from web_server.cells.models import Battery
+from web_server.lib.transactions import atomic
 from web_server.profiles import services as profiles
 from web_server.profiles.models import Profile
 
@@ -89,7 +88,7 @@ def profile_body() -> dict[str, Any]:
     }
 
 
-@transaction.atomic
+@atomic
 def make(by: Person | None) -> dict[str, Any]:
     """Record the demo's batteries and profile where they are missing; return the bench's plan."""
     batteries = [

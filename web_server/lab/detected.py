@@ -12,13 +12,14 @@ from web_server.lab import catalogue
 from web_server.lab.models import Device, DeviceModel, Unit
 from web_server.lab.presence import moment
 from web_server.lib.entity import update_if
+from web_server.lib.transactions import atomic
 from wire.messages import DeviceReport, ReportedDevice
 
 # More than any computer has sockets; a report beyond it is a mistake or an attack.
 DEVICES_MAX = 500
 
 
-@transaction.atomic
+@atomic
 def report(unit: Unit, told: DeviceReport) -> list[str]:
     """Mirror a unit's devices; return what of the report could not be used, in sentences.
 

@@ -20,6 +20,7 @@ from web_server.lab.station_message import OWN
 from web_server.lib import fields
 from web_server.lib.errors import Refused
 from web_server.lib.lookup import find
+from web_server.lib.transactions import atomic
 from wire.catalogue import Kind
 
 LIMITS = (
@@ -35,7 +36,7 @@ _TEXTS = {"label": 100, "maker": 100, "model": 100, "identity": 250}
 _OF_MEASURE = ("resolution", "accuracy", "accuracy_rel", "max_age_s", "frozen_s", "period_s")
 
 
-@transaction.atomic
+@atomic
 def add_model(by: Person | None, **body: Any) -> DeviceModel:
     """Add a model of a known family; detection uses it from its next scan on.
 
@@ -66,7 +67,7 @@ def add_model(by: Person | None, **body: Any) -> DeviceModel:
     return added
 
 
-@transaction.atomic
+@atomic
 def remove_model(by: Person | None, model: DeviceModel) -> None:
     """Remove a model that people added and that no device is of.
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 from web_server.experiments.models import Alarm
 from web_server.lab.models import Station, Unit
 from web_server.lib.entity import update_if
+from web_server.lib.transactions import atomic
 from wire.messages import Heartbeat, Presence, StationBeat
 
 OFFLINE_AFTER_S = 15.0
@@ -27,7 +28,7 @@ _BIG = 2**31 - 1
 _OUTPUTS_MAX = 100
 
 
-@transaction.atomic
+@atomic
 def announced(unit: Unit, presence: Presence, at: datetime) -> bool:
     """Mirror a presence message; return whether the unit is online now.
 
@@ -50,7 +51,7 @@ def announced(unit: Unit, presence: Presence, at: datetime) -> bool:
     return True
 
 
-@transaction.atomic
+@atomic
 def heard(unit: Unit, beat: Heartbeat, at: datetime) -> None:
     """Mirror a heartbeat received ``at``: the unit's health, and what each of its stations does."""
     columns: dict[str, Any] = {

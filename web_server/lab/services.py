@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
 from web_server.accounts import audit
@@ -26,6 +25,7 @@ from web_server.lab.zones import remove_zone, save_zone
 from web_server.lib import fields
 from web_server.lib.entity import update_if
 from web_server.lib.errors import Refused
+from web_server.lib.transactions import atomic
 from wire import messages
 
 __all__ = [
@@ -55,7 +55,7 @@ DETECT_EXPIRES_S = 300.0
 # --- units ----------------------------------------------------------------------------------------
 
 
-@transaction.atomic
+@atomic
 def approve(by: Person | None, unit: Unit) -> Unit:
     """Let a pending unit take part; it learns so within its next question (10 s).
 
@@ -73,7 +73,7 @@ def approve(by: Person | None, unit: Unit) -> Unit:
     return unit
 
 
-@transaction.atomic
+@atomic
 def rename_unit(by: Person | None, unit: Unit, name: str) -> Unit:
     """Give a unit another name.
 
@@ -93,7 +93,7 @@ def rename_unit(by: Person | None, unit: Unit, name: str) -> Unit:
     return unit
 
 
-@transaction.atomic
+@atomic
 def retire_unit(by: Person | None, unit: Unit) -> Unit:
     """Take a unit out of use; its stations must be retired before.
 
@@ -118,7 +118,7 @@ def detect(by: Person | None, unit: Unit, links: list[str] | None = None) -> Com
     return commands.request("detect", args, unit, by=by, expires_s=DETECT_EXPIRES_S)
 
 
-@transaction.atomic
+@atomic
 def record_every(by: Person | None, device: Device, record_every_s: float | None) -> Device:
     """Set how often a device's readings are recorded while nothing runs; None = every 10 s.
 
@@ -136,7 +136,7 @@ def record_every(by: Person | None, device: Device, record_every_s: float | None
     return device
 
 
-@transaction.atomic
+@atomic
 def issue_enrol_token(
     by: Person | None, *, note: str = "", hours: float = ENROL_TOKEN_HOURS, plan: dict[str, Any] | None = None
 ) -> tuple[EnrolToken, str]:
@@ -157,7 +157,7 @@ def issue_enrol_token(
     return token, secret
 
 
-@transaction.atomic
+@atomic
 def redeem_enrol_token(secret: str, unit: Unit) -> bool:
     """Use up a token for ``unit``, which it approves; False when it opens no door (any more)."""
     now = timezone.now()
@@ -183,7 +183,7 @@ def _digest(secret: str) -> str:
 # --- what people ask of stations -------------------------------------------------------------------
 
 
-@transaction.atomic
+@atomic
 def stop_all(
     by: Person | None, stations: Iterable[Station] | None = None, *, zone: Zone | None = None
 ) -> list[Command]:
@@ -219,7 +219,7 @@ def stop_all(
     ]
 
 
-@transaction.atomic
+@atomic
 def acknowledge(by: Person, alarm: Alarm) -> Command | None:
     """Acknowledge an alarm: ask its unit to release the latch, which alone makes it acknowledged.
 

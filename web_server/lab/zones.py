@@ -15,13 +15,14 @@ from web_server.lab.models import Device, Unit, Zone
 from web_server.lib import fields
 from web_server.lib.errors import Refused
 from web_server.lib.lookup import find
+from web_server.lib.transactions import atomic
 
 COLUMNS = ("name", "description", "interlocks", "outputs", "max_age_s")
 _OUTPUT = ("name", "device", "control", "on_trip", "normal", "on_server_lost")
 _INTERLOCK = ("name", "device", "measure", "ok")
 
 
-@transaction.atomic
+@atomic
 def save_zone(by: Person | None, *, zone: Zone | None = None, **body: Any) -> Zone:
     """Make a zone, or change ``zone``; each of its stations gets a next version that carries it.
 
@@ -61,7 +62,7 @@ def save_zone(by: Person | None, *, zone: Zone | None = None, **body: Any) -> Zo
     return zone
 
 
-@transaction.atomic
+@atomic
 def remove_zone(by: Person | None, zone: Zone) -> None:
     """Remove a zone that no station is in; its devices become free.
 

@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from django.db import connection, transaction
+from django.db import connection
 from django.utils import timezone
 
 from web_server.experiments import progress
 from web_server.experiments.models import Experiment
 from web_server.experiments.sent_to import ran_on
 from web_server.lab.models import Unit
+from web_server.lib.transactions import atomic
 from web_server.measurements import cycles, rollups
 from web_server.measurements.models import Sample
 from wire.messages import SampleBatch
@@ -134,7 +135,7 @@ def _experiment(unit: Unit, experiment: str) -> Experiment:
     return row
 
 
-@transaction.atomic
+@atomic
 def _store(experiment: Experiment, rows: list[Sample]) -> int:
     # 1. One writer per experiment: rollups and counters are read, merged and written.
     locked = Experiment.objects.select_for_update().get(pk=experiment.pk)

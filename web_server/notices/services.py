@@ -21,6 +21,7 @@ from web_server.experiments.models import Alarm
 from web_server.lib import fields
 from web_server.lib.entity import update_if
 from web_server.lib.errors import Refused
+from web_server.lib.transactions import atomic
 from web_server.notices import addresses
 from web_server.notices.models import Delivery, Escalation, Target
 from web_server.notices.sending import Outcome
@@ -40,7 +41,7 @@ FIELDS = ("name", "address", "place", "active")
 # --- who is told ----------------------------------------------------------------------------------
 
 
-@transaction.atomic
+@atomic
 def add(by: Person | None, **body: Any) -> Target:
     """Add an address that alarms go to.
 
@@ -57,7 +58,7 @@ def add(by: Person | None, **body: Any) -> Target:
     return target
 
 
-@transaction.atomic
+@atomic
 def change(by: Person | None, target: Target, **body: Any) -> Target:
     """Change name, place, address or whether it is used; an address left out stays.
 
@@ -71,7 +72,7 @@ def change(by: Person | None, target: Target, **body: Any) -> Target:
     return target
 
 
-@transaction.atomic
+@atomic
 def remove(by: Person | None, target: Target) -> None:
     """Forget an address; what was sent to it stays recorded by its name.
 
@@ -108,7 +109,7 @@ def _write(target: Target, body: dict[str, Any]) -> None:
         raise Refused.one(f"There is {target.name!r} already.", "name") from None
 
 
-@transaction.atomic
+@atomic
 def test(by: Person | None, target: Target) -> Delivery:
     """Ask a manager to send a test to this address, on the very way that an alarm would go.
 
@@ -146,7 +147,7 @@ def _unheard() -> QuerySet[Alarm]:
     return Alarm.objects.filter(state=Alarm.State.RAISED, severity__in=SEVERITIES, acknowledge_asked_at=None)
 
 
-@transaction.atomic
+@atomic
 def _round(row: Escalation, targets: list[Target], now: Any) -> bool:
     """Begin the next round of an alarm, unless another manager just did."""
     # Since it is known here: a unit that was cut off for days tells of its alarms late.

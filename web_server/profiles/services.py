@@ -20,6 +20,7 @@ from web_server.experiments import contract
 from web_server.lab.models import Station
 from web_server.lib import fields
 from web_server.lib.errors import Refused
+from web_server.lib.transactions import atomic
 from web_server.profiles.models import Profile, ProfileVersion
 
 # Of the row, not of the definition.
@@ -77,7 +78,7 @@ def check(
     }
 
 
-@transaction.atomic
+@atomic
 def save(by: Person | None, *, profile: Profile | None = None, **body: Any) -> Profile:
     """Save a new profile, or a change of ``profile`` as its next version; the same again makes none.
 
@@ -149,7 +150,7 @@ def _write(
     return profile
 
 
-@transaction.atomic
+@atomic
 def retire(by: Person | None, profile: Profile) -> Profile:
     """Take a profile out of the lists; experiments that used it keep it.
 

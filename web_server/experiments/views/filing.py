@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from django.contrib import messages
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -18,6 +17,7 @@ from web_server.experiments.models import Experiment
 from web_server.lab.models import Station
 from web_server.lib.errors import Refused, ServiceError
 from web_server.lib.lookup import find
+from web_server.lib.transactions import atomic
 from web_server.page import forbid, page, part, refuse_into
 from web_server.profiles import services as profiles
 from web_server.profiles.models import Profile
@@ -118,7 +118,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     return first
 
 
-@transaction.atomic
+@atomic
 def _all_or_nothing(person: Any, form: FilingForm) -> Experiment:
     """Save the profile that was written here, then file; a refusal of the second undoes the first."""
     typed = form.cleaned_data
