@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from django.utils import timezone
@@ -10,7 +11,7 @@ from web_server.accounts.models import Person
 from web_server.cells import services as cells
 from web_server.cells.models import Battery
 from web_server.experiments import services as experiments
-from web_server.experiments.models import Experiment
+from web_server.experiments.models import Alarm, Experiment
 from web_server.lab import services as lab
 from web_server.lab.models import Device, DeviceModel, Station, Unit
 from web_server.profiles import services as profiles
@@ -106,3 +107,22 @@ def make_experiment(
     """Return a queued experiment."""
     given = {"name": "E1", **body}
     return experiments.file(by, battery=battery, profile=profile, station=station, **given)
+
+
+def make_running(small_lab: SimpleNamespace, **columns: Any) -> Experiment:
+    """Return an experiment that runs on the lab's station, as its unit has told the site."""
+    run = make_experiment(small_lab.battery, small_lab.profile, small_lab.station)
+    experiments.set_status(
+        run, "starting", active_station=small_lab.station, active_battery=small_lab.battery
+    )
+    experiments.set_status(run, "running")
+    Experiment.objects.filter(pk=run.pk).update(**columns)
+    Station.objects.filter(pk=small_lab.station.pk).update(state="running", reading_at=timezone.now())
+    run.refresh_from_db()
+    return run
+
+
+def make_alarm(station: Station, **columns: Any) -> Alarm:
+    """Return an alarm of a station, of a voltage above its limit unless said otherwise."""
+    given = {"code": "limit", "text": "voltage above its limit", **columns}
+    return Alarm.objects.create(station=station, unit=station.unit, **given)

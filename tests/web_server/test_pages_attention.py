@@ -19,7 +19,7 @@ from web_server.cells import services as cells
 from web_server.cells.models import Battery
 from web_server.commands.models import Command
 from web_server.experiments import attention, services
-from web_server.experiments.models import Alarm, Experiment
+from web_server.experiments.models import Experiment
 from web_server.lab.models import Station, Unit
 from web_server.notices import services as notices
 from web_server.notices.models import Delivery
@@ -32,28 +32,13 @@ HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
 LINK = re.compile(r'<a class="btn[^"]*" href="([^"]+)"')
 
 
-def _run(lab: SimpleNamespace, **columns: Any) -> Experiment:
-    run = factories.make_experiment(lab.battery, lab.profile, lab.station)
-    services.set_status(run, "starting", active_station=lab.station, active_battery=lab.battery)
-    services.set_status(run, "running")
-    Experiment.objects.filter(pk=run.pk).update(**columns)
-    Station.objects.filter(pk=lab.station.pk).update(state="running", reading_at=timezone.now())
-    run.refresh_from_db()
-    return run
-
-
-def _alarm(lab: SimpleNamespace, **columns: Any) -> Alarm:
-    given = {"code": "limit", "text": "voltage above its limit", **columns}
-    return Alarm.objects.create(station=lab.station, unit=lab.unit, **given)
-
-
 def _unsafe(lab: SimpleNamespace) -> None:
-    _alarm(lab, severity="unsafe", code="off_failed")
+    factories.make_alarm(lab.station, severity="unsafe", code="off_failed")
     Station.objects.update(state="unsafe", state_detail="still 0.5 A", last_defence="the red switch")
 
 
 def _tripped(lab: SimpleNamespace) -> None:
-    alarm = _alarm(lab)
+    alarm = factories.make_alarm(lab.station)
     Station.objects.update(state="tripped", latched_alarm=alarm.uuid)
 
 
@@ -62,23 +47,23 @@ def _latched(lab: SimpleNamespace) -> None:
 
 
 def _held(lab: SimpleNamespace) -> None:
-    services.set_status(_run(lab), "paused", text="E1: held after a power cut")
+    services.set_status(factories.make_running(lab), "paused", text="E1: held after a power cut")
 
 
 def _held_with_alarm(lab: SimpleNamespace) -> None:
-    run = _run(lab)
+    run = factories.make_running(lab)
     services.set_status(run, "paused")
-    alarm = _alarm(lab, code="held", text="the unit was away", experiment=run)
+    alarm = factories.make_alarm(lab.station, code="held", text="the unit was away", experiment=run)
     Station.objects.update(state="tripped", latched_alarm=alarm.uuid)
 
 
 def _overdue(lab: SimpleNamespace) -> None:
     ago = timezone.now() - timedelta(hours=2)
-    _run(lab, planned_end=ago, started_at=ago - timedelta(hours=1))
+    factories.make_running(lab, planned_end=ago, started_at=ago - timedelta(hours=1))
 
 
 def _silent(lab: SimpleNamespace) -> None:
-    _run(lab)
+    factories.make_running(lab)
     Station.objects.update(reading_at=timezone.now() - timedelta(minutes=2))
 
 
@@ -118,15 +103,23 @@ CASES: list[tuple[str, Callable[[SimpleNamespace], Any], str | Callable[[SimpleN
     ("held", _held_with_alarm, lambda lab: _asked("station.acknowledge")),
     (
         "waiting",
-        lambda lab: _run(lab, waiting_for="operator: fill the tank"),
+        lambda lab: factories.make_running(lab, waiting_for="operator: fill the tank"),
         lambda lab: _asked("experiment.resume"),
     ),
     ("inspect", lambda lab: quarantine.put(lab.battery, "over voltage"), "Record the inspection"),
-    ("warning", lambda lab: _alarm(lab, severity="warning"), lambda lab: _asked("station.acknowledge")),
+    (
+        "warning",
+        lambda lab: factories.make_alarm(lab.station, severity="warning"),
+        lambda lab: _asked("station.acknowledge"),
+    ),
     ("overdue", _overdue, "E1"),
     ("stale", _silent, "E1"),
     ("stale", lambda lab: Unit.objects.update(online=False), "unit 1"),
-    ("finished", lambda lab: services.set_status(_run(lab), "finished"), lambda lab: _place(lab) is None),
+    (
+        "finished",
+        lambda lab: services.set_status(factories.make_running(lab), "finished"),
+        lambda lab: _place(lab) is None,
+    ),
     ("load", _to_load, lambda lab: _place(lab) == lab.station),
     ("load", _any_station, "Cell B1. Now the holder."),
     ("load", _move, "Eject"),
@@ -194,7 +187,7 @@ def test_the_line_on_top_does_not_say_that_all_is_well_while_a_test_waits_for_so
     small_lab: SimpleNamespace, viewer: Person, client: Client
 ) -> None:
     client.force_login(viewer)
-    run = _run(small_lab, waiting_for="25 ± 1 °C")
+    run = factories.make_running(small_lab, waiting_for="25 ± 1 °C")
     assert "nothing is wrong" in client.get("/monitor/glance/").content.decode()
     for columns in ({"waiting_for": "operator: fill the tank"}, {"waiting_for": "", "status": "paused"}):
         Experiment.objects.filter(pk=run.pk).update(**columns)

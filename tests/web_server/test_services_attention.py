@@ -16,7 +16,7 @@ from web_server.cells import quarantine
 from web_server.cells import services as cells
 from web_server.cells.models import Battery
 from web_server.experiments import attention, services
-from web_server.experiments.models import Alarm, Experiment
+from web_server.experiments.models import Experiment
 from web_server.lab.models import Station, Unit
 from web_server.notices import services as notices
 from web_server.notices.models import Delivery, Target
@@ -37,33 +37,18 @@ def _one(kind: str) -> attention.Need:
     return found
 
 
-def _running(lab: SimpleNamespace, **columns: Any) -> Experiment:
-    run = factories.make_experiment(lab.battery, lab.profile, lab.station)
-    services.set_status(run, "starting", active_station=lab.station, active_battery=lab.battery)
-    services.set_status(run, "running")
-    Experiment.objects.filter(pk=run.pk).update(**columns)
-    Station.objects.filter(pk=lab.station.pk).update(state="running", reading_at=timezone.now())
-    run.refresh_from_db()
-    return run
-
-
-def _alarm(station: Station, **columns: Any) -> Alarm:
-    given = {"code": "limit", "text": "voltage above its limit", **columns}
-    return Alarm.objects.create(station=station, unit=station.unit, **given)
-
-
 def test_a_quiet_lab_needs_nobody(small_lab: SimpleNamespace) -> None:
-    _running(small_lab)
+    factories.make_running(small_lab)
     assert _kinds() == []
 
 
 def test_the_order_is_the_designs(administrator: Person, small_lab: SimpleNamespace) -> None:
     lab, unit = small_lab, small_lab.unit
     ago = timezone.now() - timedelta(hours=2)
-    _running(lab, planned_end=ago, started_at=ago - timedelta(hours=1))
+    factories.make_running(lab, planned_end=ago, started_at=ago - timedelta(hours=1))
     for name, kind in (("U", "unsafe"), ("T", "tripped")):
         station = factories.make_station(unit, name)
-        _alarm(station, severity="unsafe" if kind == "unsafe" else "trip")
+        factories.make_alarm(station, severity="unsafe" if kind == "unsafe" else "trip")
         Station.objects.filter(pk=station.pk).update(state=kind)
     for name, columns in (("H", {"status": "paused"}), ("W", {"waiting_for": "operator: fill the tank"})):
         other = SimpleNamespace(
@@ -72,12 +57,12 @@ def test_the_order_is_the_designs(administrator: Person, small_lab: SimpleNamesp
             profile=lab.profile,
         )
         cells.load(lab.operator, other.battery, other.station)
-        _running(other, **columns)
+        factories.make_running(other, **columns)
     done = SimpleNamespace(
         battery=factories.make_battery("F"), station=factories.make_station(unit, "F"), profile=lab.profile
     )
     cells.load(lab.operator, done.battery, done.station)
-    services.set_status(_running(done), "finished")
+    services.set_status(factories.make_running(done), "finished")
     wanted = factories.make_battery("L")
     factories.make_experiment(wanted, lab.profile, factories.make_station(unit, "L"), name="waits")
     factories.make_unit("away", online=False)
@@ -87,14 +72,14 @@ def test_the_order_is_the_designs(administrator: Person, small_lab: SimpleNamesp
 
 
 def test_each_says_since_when_and_why(small_lab: SimpleNamespace) -> None:
-    alarm = _alarm(small_lab.station, severity="trip")
+    alarm = factories.make_alarm(small_lab.station, severity="trip")
     need = _one("tripped")
     assert need.text == "S1: voltage above its limit"
     assert (need.since, need.level) == (alarm.raised_at, "error")
 
 
 def test_an_unsafe_station_is_one_line_not_two(small_lab: SimpleNamespace) -> None:
-    alarm = _alarm(small_lab.station, severity="unsafe", code="off_failed")
+    alarm = factories.make_alarm(small_lab.station, severity="unsafe", code="off_failed")
     Station.objects.filter(pk=small_lab.station.pk).update(state="unsafe", state_detail="still 0.5 A")
     assert _kinds() == ["unsafe"]
     assert _one("unsafe").text == "S1 may still be on: still 0.5 A"
@@ -102,16 +87,16 @@ def test_an_unsafe_station_is_one_line_not_two(small_lab: SimpleNamespace) -> No
 
 
 def test_a_held_test_and_its_alarm_are_one_line(small_lab: SimpleNamespace) -> None:
-    run = _running(small_lab)
+    run = factories.make_running(small_lab)
     services.set_status(run, "paused", text="E1: held after a crash")
     assert _one("held").text == "E1: held after a crash"
-    _alarm(small_lab.station, code="held", text="the unit was away", experiment=run)
+    factories.make_alarm(small_lab.station, code="held", text="the unit was away", experiment=run)
     assert _kinds() == ["held"]
     assert _one("held").text == "S1: the unit was away"
 
 
 def test_a_station_that_runs_and_says_nothing_is_stale(small_lab: SimpleNamespace) -> None:
-    _running(small_lab)
+    factories.make_running(small_lab)
     old = timezone.now() - timedelta(minutes=1)
     Station.objects.filter(pk=small_lab.station.pk).update(reading_at=old)
     assert _one("stale").since == old
@@ -121,14 +106,16 @@ def test_a_station_that_runs_and_says_nothing_is_stale(small_lab: SimpleNamespac
 
 def test_a_little_late_is_not_overdue(small_lab: SimpleNamespace) -> None:
     now = timezone.now()
-    run = _running(small_lab, planned_end=now - timedelta(minutes=9), started_at=now - timedelta(hours=2))
+    run = factories.make_running(
+        small_lab, planned_end=now - timedelta(minutes=9), started_at=now - timedelta(hours=2)
+    )
     assert _kinds() == []
     Experiment.objects.filter(pk=run.pk).update(planned_end=now - timedelta(minutes=11))
     assert "should have ended" in _one("overdue").text
 
 
 def test_a_battery_that_has_more_to_do_is_not_to_be_taken_out(small_lab: SimpleNamespace) -> None:
-    services.set_status(_running(small_lab), "finished")
+    services.set_status(factories.make_running(small_lab), "finished")
     Station.objects.update(state="idle")
     need = _one("finished")
     assert need.text == "E1 is finished; B1 is still in S1."
@@ -138,7 +125,7 @@ def test_a_battery_that_has_more_to_do_is_not_to_be_taken_out(small_lab: SimpleN
 
 
 def test_a_battery_loaded_anew_has_not_finished(small_lab: SimpleNamespace) -> None:
-    services.set_status(_running(small_lab), "finished")
+    services.set_status(factories.make_running(small_lab), "finished")
     Battery.objects.update(loaded_at=timezone.now() + timedelta(seconds=1))
     assert _kinds() == []
 
@@ -160,7 +147,7 @@ def test_a_cancelled_test_leaves_nothing_to_take_out(small_lab: SimpleNamespace)
 
 
 def test_a_waiting_step_waits_since_it_began(small_lab: SimpleNamespace) -> None:
-    run = _running(small_lab, waiting_for="operator: fill the tank")
+    run = factories.make_running(small_lab, waiting_for="operator: fill the tank")
     began = timezone.now() - timedelta(hours=3)
     services.add_event(run, "step", "step 2 began", at=began, step=2)
     Experiment.objects.filter(pk=run.pk).update(percent=40.0, updated_at=timezone.now())
@@ -172,7 +159,7 @@ def test_a_waiting_step_waits_since_it_began(small_lab: SimpleNamespace) -> None
     ["25 ± 1 °C", "the time 2026-05-01", "flow above 100 for 2 s", "checking the wiring at rest"],
 )
 def test_what_comes_by_itself_waits_for_nobody(small_lab: SimpleNamespace, waiting_for: str) -> None:
-    run = _running(small_lab, waiting_for=waiting_for)
+    run = factories.make_running(small_lab, waiting_for=waiting_for)
     assert _kinds() == []
     Experiment.objects.filter(pk=run.pk).update(waiting_for=f"{waiting_for}, operator: open the valve")
     assert _one("waiting").text == "E1 waits for somebody: open the valve"
@@ -189,16 +176,16 @@ def test_a_latched_station_whose_alarm_is_still_to_come_is_said(small_lab: Simpl
     latched = {"state": "tripped", "state_detail": "voltage above 4.2 V", "latched_alarm": uuid4()}
     Station.objects.filter(pk=small_lab.station.pk).update(**latched)
     assert _one("tripped").text == "S1 is tripped: voltage above 4.2 V"
-    _alarm(small_lab.station, severity="warning", text="a sensor is silent")
+    factories.make_alarm(small_lab.station, severity="warning", text="a sensor is silent")
     assert _one("tripped").text == "S1 is tripped: voltage above 4.2 V"
-    _alarm(small_lab.station)
+    factories.make_alarm(small_lab.station)
     assert _one("tripped").text == "S1: voltage above its limit"
 
 
 @pytest.mark.parametrize("severity", ["trip", "unsafe"])
 def test_an_unsafe_station_is_so_since_its_alarm(small_lab: SimpleNamespace, severity: str) -> None:
     raised = timezone.now() - timedelta(minutes=20)
-    _alarm(small_lab.station, severity=severity, raised_at=raised)
+    factories.make_alarm(small_lab.station, severity=severity, raised_at=raised)
     Station.objects.filter(pk=small_lab.station.pk).update(state="unsafe")
     assert _one("unsafe").since == raised
 
@@ -227,13 +214,13 @@ def test_a_station_that_holds_something_idle_is_to_be_emptied(small_lab: SimpleN
     _wants(small_lab, factories.make_battery("B2"), small_lab.station)
     need = _one("load")
     assert (need.text, need.way) == ("E9 starts when B2 is in S1, which holds B1.", "swap")
-    services.set_status(_running(small_lab), "finished")
+    services.set_status(factories.make_running(small_lab), "finished")
     assert _kinds() == ["finished"]
 
 
 def test_a_station_that_is_busy_is_not_to_be_emptied(small_lab: SimpleNamespace) -> None:
     _wants(small_lab, factories.make_battery("B2"), small_lab.station)
-    _running(small_lab)
+    factories.make_running(small_lab)
     assert _kinds() == []
 
 
@@ -263,7 +250,7 @@ def test_an_alarm_that_reached_nobody_is_said(
 ) -> None:
     night_shift.delete()
     notices.add(administrator, name="night shift", address="https://hooks.example.org/x")
-    _alarm(small_lab.station, severity="trip")
+    factories.make_alarm(small_lab.station, severity="trip")
     notices.plan()
     Delivery.objects.update(attempts=1, outcome="connection refused")
     assert _kinds() == ["tripped", "unheard"]
@@ -272,16 +259,16 @@ def test_an_alarm_that_reached_nobody_is_said(
 
 def test_a_trip_of_which_nobody_is_told_is_said(night_shift: Target, small_lab: SimpleNamespace) -> None:
     night_shift.delete()
-    _alarm(small_lab.station, severity="warning")
+    factories.make_alarm(small_lab.station, severity="warning")
     assert _kinds() == ["warning"]
-    _alarm(small_lab.station, severity="trip")
+    factories.make_alarm(small_lab.station, severity="trip")
     assert _kinds() == ["tripped", "unheard", "warning"]
     assert _one("unheard").text == "Nobody is told of this: no address for alarms is set."
 
 
 def test_many_of_a_kind_are_counted(small_lab: SimpleNamespace) -> None:
     for n in range(25):
-        _alarm(small_lab.station, text=f"number {n}")
+        factories.make_alarm(small_lab.station, text=f"number {n}")
     shown, more = attention.listed(attention.needs())
     assert (len(shown), more) == (20, 5)
 
@@ -296,9 +283,9 @@ def test_the_questions_do_not_grow_to_forty_stations(
             profile=small_lab.profile,
         )
         cells.load(small_lab.operator, lab.battery, lab.station)
-        run = _running(lab, waiting_for="operator: fill the tank" if n % 3 else "")
+        run = factories.make_running(lab, waiting_for="operator: fill the tank" if n % 3 else "")
         if n % 4 == 0:
-            _alarm(lab.station, experiment=run)
+            factories.make_alarm(lab.station, experiment=run)
         if n % 2:
             services.set_status(run, "finished")
         _wants(small_lab, factories.make_battery(f"W{n}"), None)

@@ -27,8 +27,8 @@ def _target(by: Person, name: str = "night shift", address: str = HOOK, **body: 
 
 
 def _alarm(station: Station, **columns: Any) -> Alarm:
-    given = {"code": "limit", "text": "E1: voltage 4.24 V is above the trip limit of 4.23 V", **columns}
-    return Alarm.objects.create(station=station, unit=station.unit, **given)
+    given = {"text": "E1: voltage 4.24 V is above the trip limit of 4.23 V", **columns}
+    return factories.make_alarm(station, **given)
 
 
 def _send(manager: str = "m1") -> list[Outcome]:
